@@ -1,0 +1,68 @@
+"""The command line: one file a verb.
+
+A verb's module is imported only when it is used, so that `musicvae --help` stays fast; its name and one line of help
+stand here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+
+import click
+
+from musicvae.errors import MusicVAEError
+
+__all__ = ["main"]
+
+VERBS = {
+    "generate": "New clips from nothing.",
+    "reconstruct": "Your music, through the model and back.",
+    "interpolate": "A path from one piece to another.",
+    "vary": "Variations of a piece.",
+    "prepare": "Turn folders of MIDI or LPD files into a data set.",
+    "train": "Train a model on a data set.",
+    "export": "Turn a training run into a model folder.",
+    "presets": "List the settings that have a name.",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"musicvae.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="musicvae")
+def musicvae() -> None:
+    """MusicVAE: new music from a latent space that you can walk through."""
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 1 for an error (one line, no traceback), 2 for wrong usage, 130 for Ctrl-C."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `musicvae … | head` ends quietly
+    try:
+        sys.exit(musicvae(standalone_mode=False))
+    except MusicVAEError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)

@@ -1,0 +1,39 @@
+"""musicvae generate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from musicvae.cli import options
+
+
+@click.command()
+@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many clips.")
+@options.temperature(1.0)
+@options.drawing
+@options.model_option
+@options.output
+def command(
+    number: int,
+    temperature: float,
+    seed: int | None,
+    tempo: float | None,
+    model: str | None,
+    out: Path | None,
+    svg: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write new clips as MIDI files."""
+    from musicvae.runtime.engine import load
+
+    opened = load(model)
+    seed = options.seed_or_new(seed)
+    names = [f"{opened.bundle.name}-seed{seed}-{i + 1}" for i in range(number)]
+    clips = options.Clips(out, names, svg=svg, overwrite=overwrite)
+    made = opened.sample(
+        number, temperature=temperature, seed=seed, tempo=tempo or 120.0, progress=options.progress("drawing")
+    )
+    clips.write(made, as_json, seed=seed, temperature=temperature, model=opened.bundle.name)

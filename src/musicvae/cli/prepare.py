@@ -1,0 +1,154 @@
+"""`musicvae prepare`: a folder of music becomes a data set."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from musicvae.data.prepare import Progress, Summary
+
+SHOWN = 8  # reasons in the summary; all of them are in dataset.json
+
+
+def _programs(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    """Return the MIDI programs in a text such as `0-7,24`."""
+    chosen: set[int] = set()
+    for part in value.split(","):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) <= 127):
+            raise click.BadParameter(f"{value!r}; wanted MIDI programs 0 to 127, such as 0-7 or 0,24-31")
+        chosen.update(range(int(first), int(last) + 1))
+    return tuple(sorted(chosen))
+
+
+@click.command(name="prepare")
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True, type=click.Path(path_type=str))
+@click.option("-o", "--out", metavar="DATA", type=click.Path(path_type=str), help="Folder to write the data set to.")
+@click.option(
+    "--steps-per-beat",
+    type=click.Choice(["4", "8", "12", "24"]),
+    default="4",
+    show_default=True,
+    help="Grid: steps a quarter note.",
+)
+@click.option(
+    "--programs",
+    metavar="LIST",
+    callback=_programs,
+    default="0-7",
+    show_default=True,
+    help="MIDI programs to keep; 0-7 are pianos.",
+)
+@click.option("--any-meter", is_flag=True, help="Keep songs that are not in 4/4, too, their bars counted in 4/4.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that read. [default: one a core]")
+@click.option("--overwrite", is_flag=True, help="Replace DATA if it is a prepared data set.")
+@click.option("--dry-run", is_flag=True, help="Read everything and say what would be kept; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
+def command(
+    *,
+    sources: tuple[str, ...],
+    out: str | None,
+    steps_per_beat: str,
+    programs: tuple[int, ...],
+    any_meter: bool,
+    workers: int | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Turn folders, files and archives of music into a data set to train on.
+
+    SRC are folders of any depth, MIDI files (.mid, .midi, .kar, .rmi), Lakh piano rolls (.npz), and
+    archives of these (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip), which are read without being unpacked.
+
+    Songs with the same notes are kept once. About 90 % of songs are for training, 5 % for validation
+    and 5 % for testing; which is which follows from a song's notes. DATA/dropped.tsv says what was
+    left out and why.
+    """
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '-o': the folder to write the data set to, or --dry-run.")
+    from musicvae.data.prepare import prepare
+
+    show, close = _progress()
+    try:
+        summary = prepare(
+            sources,
+            None if dry_run else out,
+            steps_per_beat=int(steps_per_beat),
+            programs=programs,
+            any_meter=any_meter,
+            workers=workers,
+            overwrite=overwrite,
+            progress=show,
+        )
+    except KeyboardInterrupt:
+        close()
+        click.echo("musicvae prepare: stopped, nothing was written", err=True)
+        sys.exit(130)
+    finally:
+        close()
+    for notice in summary.notices:
+        click.echo(f"note: {notice}", err=True)
+    if as_json:
+        facts = {"data": None if summary.folder is None else str(summary.folder), **summary.record}
+        facts |= {"bytes": summary.size, "seconds": round(summary.seconds, 2)}
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        click.echo("\n".join(_lines(summary)))
+
+
+def _progress() -> tuple[Callable[[Progress], None], Callable[[], None]]:
+    """Return what shows progress on stderr, and what ends it: a bar, or a line every 10 s without a terminal."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        bar = tqdm(unit=" files", desc="reading", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+        def show_bar(now: Progress) -> None:
+            bar.total = now.total
+            bar.update(now.done - bar.n)
+
+        return show_bar, bar.close
+    said = time.monotonic()
+
+    def show_line(now: Progress) -> None:
+        nonlocal said
+        if time.monotonic() - said >= 10:
+            said = time.monotonic()
+            of = f" of {now.total:,}" if now.total else ""
+            click.echo(f"reading: {now.done:,}{of} files", err=True)
+
+    return show_line, lambda: None
+
+
+def _lines(summary: Summary) -> list[str]:
+    """Return the summary for people."""
+    record = summary.record
+    files, songs = record["files"], record["songs"]
+    lines = [
+        f"{files['found']:,} files in {summary.seconds:.1f} s: {files['kept']:,} songs kept, "
+        f"{files['duplicates']:,} duplicates, {files['dropped']:,} dropped"
+    ]
+    reasons = list(record["reasons"].items())
+    lines += [f"  {count:>7,}  {reason}" for reason, count in reasons[:SHOWN]]
+    if len(reasons) > SHOWN:
+        lines.append(f"  {sum(count for _, count in reasons[SHOWN:]):>7,}  for {len(reasons) - SHOWN} other reasons")
+    lines.append("songs: " + ", ".join(f"{count:,} {name}" for name, count in songs.items()))
+    lines.append(f"music: {record['bars']:,} bars, {record['notes']:,} notes")
+    changes = [(reason, count) for reason, count in record["changes"].items() if count]
+    lines += [f"  {count:>11,} notes {reason}" for reason, count in changes[:SHOWN]]
+    if summary.folder is None:
+        return [*lines, "dry run: nothing was written"]
+    if not songs["valid"]:
+        lines.append("note: one song is too few to keep some for validation")
+    lines.append(f"written: {summary.folder} ({summary.size / 1e6:.1f} MB)")
+    lines.append(f"left out: {Path(summary.folder) / 'dropped.tsv'}")
+    return [*lines, f"next: musicvae train {summary.folder} -o runs/{Path(summary.folder).name}"]

@@ -1,0 +1,170 @@
+"""musicvae train."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from musicvae.config import PRESETS, Config, docs, override, preset
+from musicvae.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from musicvae.train.loop import Event
+
+
+def _settings_help() -> str:
+    """List every setting with its text and the small preset's value."""
+    lines = ["\b", "Settings for --set (values of piano-16bar-small):"]
+    for section in fields(Config):
+        part: Any = getattr(PRESETS["piano-16bar-small"], section.name)
+        texts = docs(type(part))
+        lines += [f"  {section.name}.{f.name} = {getattr(part, f.name)}\n      {texts[f.name]}" for f in fields(part)]
+    return "\n".join(lines)
+
+
+class _Command(click.Command):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write(_settings_help().removeprefix("\b\n") + "\n")
+
+
+@click.command(cls=_Command)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--preset",
+    "name",
+    default="piano-16bar-small",
+    show_default=True,
+    help="Settings to begin with; see `musicvae presets`.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--epochs", type=int, help="How long to train; the same as --set train.epochs=N.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one setting, e.g. train.lr=3e-4. Repeatable.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in the folder, if there is one.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="bfloat16 computes the network in half precision; auto does where the machine has it.",
+)
+@click.option(
+    "--sample-every",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Write new clips every so many epochs (0: never).",
+)
+@click.option("--stop-after", type=click.IntRange(min=1), help="Save and stop after this many steps in all.")
+def command(
+    data: Path,
+    name: str,
+    out: Path,
+    epochs: int | None,
+    assignments: tuple[str, ...],
+    resume: bool,
+    device: str,
+    precision: str,
+    sample_every: int,
+    stop_after: int | None,
+) -> None:
+    """Train a model on DATA, the folder that `musicvae prepare` wrote.
+
+    Ctrl-C saves and stops; --resume goes on. Figures go to metrics.jsonl, new clips to samples/ in the run's folder.
+    """
+    config = preset(name)
+    for assignment in (*assignments, *([f"train.epochs={epochs}"] if epochs else [])):
+        config = override(config, assignment)
+    try:
+        from musicvae.train.loop import train
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        raise MissingExtraError("Training", "train") from None
+    progress = _Progress()
+    try:
+        train(
+            data,
+            config,
+            out,
+            resume=resume,
+            device=device,
+            precision=precision,
+            sample_every=sample_every,
+            stop_after=stop_after,
+            report=progress,
+        )
+    finally:
+        progress.close()
+    if progress.interrupted:
+        click.echo(f"Go on with: musicvae train {data} --preset {name} -o {out} --resume", err=True)
+        sys.exit(130)
+    click.echo(f"Make a model of it with: musicvae export {out} -o my-model/", err=True)
+
+
+class _Progress:
+    """Shows a run's events: a bar in a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.interrupted = False
+
+    def __call__(self, event: Event) -> None:
+        data = event.data
+        if event.kind == "start":
+            from tqdm import tqdm
+
+            self.write(data["message"])
+            self.steps, self.epoch_steps = data["steps"], data["epoch_steps"]
+            if sys.stderr.isatty():
+                self.bar = tqdm(total=data["steps"], initial=data["step"], unit="step", dynamic_ncols=True)
+        elif event.kind == "train":
+            figures = (
+                f"{data['nats_per_slot']:.3f} nats/slot · KL {data['kl_nats']:.0f} nats · {_accuracies(data)} · "
+                f"{data['clips_per_second']:.0f} clips/s"
+            )
+            if self.bar is not None:
+                self.bar.set_description(f"epoch {data['epoch']:.2f}")
+                self.bar.set_postfix_str(figures)
+                self.bar.update(data["step"] - self.bar.n)
+            elif data["step"] % 100 == 0:
+                self.write(f"step {data['step']}/{self.steps} · epoch {data['epoch']:.2f} · {figures}")
+        elif event.kind == "valid":
+            self.write(
+                f"epoch {data['epoch']:.0f}, held-out songs: {data['nats_per_slot']:.3f} nats/slot · KL {data['kl_nats']:.0f} nats · "
+                f"{_accuracies(data)} · greedy onset F1 {data['onset_f1']:.3f}"
+            )
+        elif event.kind == "end":
+            self.interrupted = data["interrupted"]
+            self.close()
+            self.write(data["message"])
+        else:
+            self.write(data["message"])
+
+    def write(self, line: str) -> None:
+        """Print a line without breaking the bar."""
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            click.echo(line, err=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _accuracies(data: dict[str, Any]) -> str:
+    return " ".join(f"{k.removeprefix('accuracy_')} {v:.3f}" for k, v in data.items() if k.startswith("accuracy_"))

@@ -1,0 +1,1 @@
+"""Folders of files → a data set on disk → batches."""

@@ -1,0 +1,185 @@
+"""Put the notes of a file on a grid, and count everything that this changes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicvae.errors import CodecError, ReadError
+from musicvae.music.raw import RawNotes
+from musicvae.music.score import GRIDS, Change, Reading, Report, Score, steps_per_bar
+
+__all__ = ["MAX_BARS", "quantize"]
+
+MAX_BARS = 10_000
+"""Longest Score that is read. Legal MIDI may put a note 139,810 bars after the others."""
+
+
+class _Stretch(NamedTuple):
+    """Part of a piece in one meter."""
+
+    start: int
+    stop: float  # infinite in the last stretch
+    meter: tuple[int, int]
+
+
+def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: bool = False) -> Reading:
+    """Put notes on a grid of `steps_per_beat` steps a quarter note (4, 8, 12 or 24).
+
+    Onset and length are rounded to the nearest step each, half a step upwards, and a note lasts one step at
+    least. Notes that fall on the same step of the same key become one; a note that still sounds when its key
+    is struck again ends there. Where meters change, the longest stretch in 4/4 is kept, or else the longest
+    of all; with `any_meter` bars are counted in 4/4 from the start whatever the file says. The Score is as
+    many bars long as the onsets reach into. Raises ReadError if no note is left or the meter does not fit
+    the grid.
+    """
+    if steps_per_beat not in GRIDS:
+        raise CodecError(f"steps_per_beat is {steps_per_beat}; wanted one of {', '.join(map(str, GRIDS))}")
+    changes = list(raw.changes)
+    ticks = raw.ticks_per_beat
+    keep = np.ones(len(raw.start), dtype=np.bool_)
+    stretch = _Stretch(0, math.inf, (4, 4))
+    if not any_meter:
+        stretch, keep = _choose_meter(raw, steps_per_beat, changes)
+    try:
+        per_bar = steps_per_bar(steps_per_beat, stretch.meter)
+    except CodecError as error:
+        raise ReadError(source, f"{error}. Count bars in 4/4 instead with --any-meter, or use a finer grid") from error
+
+    start = raw.start - stretch.start
+    onset = _round(start, steps_per_beat, ticks)
+    length = raw.stop - raw.start
+    duration = _round(length, steps_per_beat, ticks)
+    pitch, velocity = raw.pitch, raw.velocity
+    last = MAX_BARS * per_bar
+    near = onset < last
+    _count(changes, f"dropped: begins after bar {MAX_BARS}", int((keep & ~near).sum()))
+    keep &= near
+    if not keep.all():
+        onset, duration, pitch, velocity, start, length = (
+            c[keep] for c in (onset, duration, pitch, velocity, start, length)
+        )
+    if not len(onset):
+        raise ReadError(source, "has no notes left: " + "; ".join(f"{c.reason} ({c.notes})" for c in changes))
+
+    _count(changes, "moved: onset off the grid", int(((start * steps_per_beat) % ticks != 0).sum()))
+    _count(changes, "rounded: length off the grid", int(((length * steps_per_beat) % ticks != 0).sum()))
+    _count(changes, "lengthened: shorter than half a step", int((duration < 1).sum()))
+    _count(changes, f"cut: longer than {MAX_BARS} bars", int((duration > last).sum()))
+    duration = np.clip(duration, 1, last)
+
+    place, duration, velocity = _one_key_one_note(pitch * (2 * last) + onset, duration, velocity, changes)
+    pitch, onset = np.divmod(place, 2 * last)
+
+    bars = 1 + int(onset.max()) // per_bar
+    if raw.length is not None and stretch.start == 0 and stretch.stop == math.inf:
+        said = raw.length * steps_per_beat // (ticks * per_bar)
+        bars = min(max(bars, said), MAX_BARS)
+    score = Score.of(
+        onset,
+        pitch,
+        duration,
+        velocity,
+        bars=bars,
+        steps_per_beat=steps_per_beat,
+        meter=stretch.meter,
+        tempo=raw.tempo,
+    )
+    return Reading(score, Report(source, len(raw.start), len(score), tuple(changes)))
+
+
+def _one_key_one_note(
+    place: NDArray[np.int64], duration: NDArray[np.int64], velocity: NDArray[np.int64], changes: list[Change]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Merge notes of one `place`, keeping the longest and the loudest, and end each note where the next begins.
+
+    `place` (N,) numbers the steps of all keys one after another, with room for the longest note between two
+    keys, so that in sorted order the next note is the next of the same key or too far away to matter.
+    """
+    order = np.argsort(place, kind="stable")
+    place, duration, velocity = place[order], duration[order], velocity[order]
+    first = np.flatnonzero(np.concatenate(([True], np.diff(place) > 0)))
+    _count(changes, "merged: same key on the same step", len(place) - len(first))
+    place = place[first]
+    duration, velocity = np.maximum.reduceat(duration, first), np.maximum.reduceat(velocity, first)
+    gap = np.diff(place)
+    cut = duration[:-1] > gap
+    _count(changes, "cut: its key is struck again", int(cut.sum()))
+    duration[:-1][cut] = gap[cut]
+    return place, duration, velocity
+
+
+def _round(ticks: NDArray[np.int64], steps_per_beat: int, ticks_per_beat: int) -> NDArray[np.int64]:
+    """Return ticks as steps, halves upwards; in whole numbers, so that every machine agrees."""
+    return (2 * ticks * steps_per_beat + ticks_per_beat) // (2 * ticks_per_beat)
+
+
+def _count(changes: list[Change], reason: str, notes: int) -> None:
+    if notes:
+        changes.append(Change(reason, notes))
+
+
+def _choose_meter(raw: RawNotes, steps_per_beat: int, changes: list[Change]) -> tuple[_Stretch, NDArray[np.bool_]]:
+    """Return the stretch to keep and which notes are in it; report what is left out."""
+    stretches = _stretches(raw, changes)
+    end = int(raw.stop.max())
+    bounds = np.array([s.start for s in stretches[1:]], dtype=np.int64)
+    # A note up to half a step early is rounded to the first step of the stretch that it leads.
+    early = raw.ticks_per_beat // (2 * steps_per_beat)
+    owner = np.searchsorted(bounds, raw.start + early, side="right")
+    notes = np.bincount(owner, minlength=len(stretches))
+
+    def rank(i: int) -> tuple[bool, bool, float]:
+        stretch = stretches[i]
+        length = min(stretch.stop, max(end, stretch.start)) - stretch.start
+        whole = stretch.stop == math.inf or length >= _bar_ticks(stretch.meter, raw.ticks_per_beat)
+        return bool(notes[i]), bool(notes[i]) and whole and stretch.meter == (4, 4), length
+
+    best = max(range(len(stretches)), key=rank)
+    left: dict[str, int] = {}
+    for i, stretch in enumerate(stretches):
+        if i != best and notes[i]:
+            name = f"{stretch.meter[0]}/{stretch.meter[1]}"
+            left[name] = left.get(name, 0) + int(notes[i])
+    kept = stretches[best]
+    begins = 1 + sum(_bars_in(s, raw.ticks_per_beat) for s in stretches[:best])
+    for name, count in left.items():
+        what = f"another stretch of {name}" if name == f"{kept.meter[0]}/{kept.meter[1]}" else f"in {name}"
+        changes.append(Change(f"dropped: {what}; kept is {kept.meter[0]}/{kept.meter[1]} from bar {begins}", count))
+    return kept, owner == best
+
+
+def _stretches(raw: RawNotes, changes: list[Change]) -> list[_Stretch]:
+    """Return the parts of the piece in one meter each; what no meter mark covers is 4/4."""
+    begins: dict[int, tuple[int, int]] = {0: (4, 4)}
+    odd: list[str] = []
+    for tick, beats, value in sorted(raw.meters, key=lambda m: m[0]):
+        if beats < 1 or value < 1 or value & (value - 1) or tick < 0:
+            odd.append(f"{beats}/{value} at tick {tick}")
+        else:
+            begins[tick] = (beats, value)  # the last of several at one tick counts
+    if odd:
+        more = f" and {len(odd) - 1} others mean" if len(odd) > 1 else " means"
+        changes.append(Change(f"ignored: meter {odd[0]}{more} nothing", 0))
+    stretches: list[_Stretch] = []
+    for tick, meter in begins.items():
+        if stretches:
+            before = stretches[-1]
+            # The same meter again, on a bar line, changes nothing; off it, the bars are counted anew.
+            on_bar_line = math.isclose((tick - before.start) % _bar_ticks(meter, raw.ticks_per_beat), 0)
+            if meter == before.meter and on_bar_line:
+                continue
+            stretches[-1] = before._replace(stop=tick)
+        stretches.append(_Stretch(tick, math.inf, meter))
+    return stretches
+
+
+def _bar_ticks(meter: tuple[int, int], ticks_per_beat: int) -> float:
+    return 4 * ticks_per_beat * meter[0] / meter[1]
+
+
+def _bars_in(stretch: _Stretch, ticks_per_beat: int) -> int:
+    return math.ceil((stretch.stop - stretch.start) / _bar_ticks(stretch.meter, ticks_per_beat))

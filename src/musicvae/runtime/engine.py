@@ -1,0 +1,251 @@
+"""The engine: music in, music out. `musicvae.load()` returns one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicvae.codecs import PianoCodec, codec
+from musicvae.errors import BundleError, CodecError, MissingExtraError
+from musicvae.latent import slerp
+from musicvae.music.score import Change, Reading, Score
+from musicvae.runtime import bundle as bundles
+from musicvae.runtime.sampling import Backend, Progress, draw_tokens, generators, prior
+
+__all__ = ["Model", "load"]
+
+Music = Score | Reading
+"""What the engine accepts as music."""
+
+BATCH = 64
+"""Most clips decoded at once, so that memory stays small however many are asked for."""
+
+
+def load(model: str | Path | None = None, *, backend: Literal["onnx", "torch"] = "onnx", threads: int = 0) -> Model:
+    """Open a model: a bundled name, a folder, or None for the default.
+
+    `backend` is what computes: onnx (always there) or torch (needs the `train` extra). `threads` limits the cores used
+    by onnxruntime (0: all). Raises BundleError if there is no such model.
+    """
+    opened = bundles.read(bundles.find(model))
+    spec = codec(opened.config.codec).spec
+    computes: Backend
+    if backend == "onnx":
+        from musicvae.runtime.onnx import OnnxBackend
+
+        computes = OnnxBackend(opened.folder, spec, opened.config.model, threads)
+    elif backend == "torch":
+        try:
+            from musicvae.runtime.torch import load_network
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("The torch backend", "train") from error
+        computes = load_network(opened.folder, spec, opened.config.model)
+    else:
+        raise BundleError(f"no backend is called {backend!r}; there are onnx and torch")
+    return Model(opened, computes)
+
+
+class Model:
+    """A trained MusicVAE.
+
+    A latent vector is a float32 array (Z,); several are (n, Z). Every method that draws takes a `seed`: the same seed
+    gives the same clips, and clip i does not depend on how many are asked for.
+    """
+
+    def __init__(self, bundle: bundles.Bundle, backend: Backend) -> None:
+        self.bundle, self.backend = bundle, backend
+        self.codec: PianoCodec = codec(bundle.config.codec)
+        self.bars = bundle.config.model.bars
+        """Length of a clip, in bars."""
+        self.z = bundle.config.model.z
+        """Dimensions of the latent vector."""
+
+    def __repr__(self) -> str:
+        return f"Model({self.bundle.name!r}, {self.bars} bars, z {self.z})"
+
+    # ------------------------------------------------------------------------------------------ from z
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        tempo: float = 120.0,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """Draw `n` new clips from the prior N(0, I).
+
+        `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own
+        distribution. `tempo` is in quarter notes a minute: the model knows steps, not seconds.
+        """
+        noise = generators(seed, n)
+        return self._decode(
+            prior(noise, self.z) if n else np.zeros((0, self.z), np.float32), noise, temperature, tempo, progress
+        )
+
+    def decode(
+        self,
+        z: ArrayLike,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        tempo: float = 120.0,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """Turn latent vectors (n, Z) or (Z,) into clips; all draw with the same noise, so they differ by z alone."""
+        rows = np.atleast_2d(np.asarray(z, dtype=np.float32))
+        if rows.ndim != 2 or rows.shape[1] != self.z:
+            raise CodecError(
+                f"z has shape {np.shape(z)}; this model has {self.z} dimensions, wanted (n, {self.z}) or ({self.z},)"
+            )
+        if not np.isfinite(rows).all():
+            raise CodecError("z has values that are not finite")
+        return self._decode(rows, [generators(seed, 1)[0] for _ in rows], temperature, tempo, progress)
+
+    # --------------------------------------------------------------------------------------- from music
+    def windows(self, music: Music) -> list[Score]:
+        """Cut music into clips of the model's length, from its first bar with a note.
+
+        The last one is filled up with rests; clips without notes are left out. Raises CodecError if nothing is left.
+        """
+        score = _score(music)
+        return [score.cut(first, self.bars) for first in self._starts(score)]
+
+    def encode(self, music: Music) -> NDArray[np.float32]:
+        """Return the latent vectors (n, Z) of music, one for each window: the means of the posterior."""
+        mus = []
+        clips = self.windows(music)
+        for i in range(0, len(clips), BATCH):
+            tokens = np.stack([self.codec.encode(clip).tokens for clip in clips[i : i + BATCH]])
+            lengths = np.minimum((tokens[..., 0] != self.codec.spec.end).sum(axis=-1) + 1, tokens.shape[2])
+            mus.append(self.backend.encode(tokens[:, :, : lengths.max()], lengths)[0])
+        return np.concatenate(mus)
+
+    def changes(self, music: Music) -> tuple[Change, ...]:
+        """Return what of the music the model's tokens cannot hold: nothing where the tuple is empty."""
+        return self.codec.encode(_score(music)).changes
+
+    def reconstruct(
+        self, music: Music, *, temperature: float = 0.0, seed: int = 0, progress: Progress | None = None
+    ) -> Score:
+        """Send music through the model and back; windows are joined again, where they stood, at the same tempo."""
+        score = _score(music)
+        clips = self.decode(
+            self.encode(score), temperature=temperature, seed=seed, tempo=score.tempo, progress=progress
+        )
+        return _join(clips, self._starts(score), score)
+
+    def interpolate(
+        self,
+        a: Music | ArrayLike,
+        b: Music | ArrayLike,
+        *,
+        steps: int = 9,
+        temperature: float = 0.0,
+        seed: int = 0,
+        tempo: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """Return `steps` clips on the way from `a` to `b`, both ends included.
+
+        Ends are music, of which the first window is taken, or latent vectors (Z,). The way is spherical (`slerp`). All
+        clips share their noise. Without `tempo`, that of `a` where it is music.
+        """
+        if steps < 2:
+            raise CodecError(f"steps is {steps}; wanted at least 2, the two ends")
+        start, end = self._point(a), self._point(b)
+        path = np.stack([slerp(start, end, t) for t in np.linspace(0, 1, steps)])
+        return self.decode(path, temperature=temperature, seed=seed, tempo=tempo or _tempo(a), progress=progress)
+
+    def vary(
+        self,
+        a: Music | ArrayLike,
+        *,
+        amount: float = 0.3,
+        n: int = 8,
+        temperature: float = 0.0,
+        seed: int = 0,
+        tempo: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """Return `n` variations: points on the way from `a` to `n` points of the prior.
+
+        `amount` is how far they go, from 0 (the reconstruction of `a`) to 1 (new clips).
+        """
+        if not 0 <= amount <= 1:
+            raise CodecError(f"amount is {amount}; wanted 0 (the same) to 1 (something new)")
+        start = self._point(a)
+        targets = prior(generators(seed, n), self.z) if n else np.zeros((0, self.z), np.float32)
+        if not n:
+            return []
+        points = np.stack([slerp(start, target, amount) for target in targets])
+        return self.decode(points, temperature=temperature, seed=seed, tempo=tempo or _tempo(a), progress=progress)
+
+    # -------------------------------------------------------------------------------------------- inside
+    def _decode(
+        self,
+        z: NDArray[np.float32],
+        noise: Sequence[np.random.Generator],
+        temperature: float,
+        tempo: float,
+        progress: Progress | None,
+    ) -> list[Score]:
+        if not 0 <= temperature < np.inf:
+            raise CodecError(f"temperature is {temperature}; wanted 0 (the likeliest notes) or more")
+        clips: list[Score] = []
+        for i in range(0, len(z), BATCH):
+            tokens = draw_tokens(
+                self.backend, z[i : i + BATCH], noise[i : i + BATCH], temperature, _shifted(progress, i, len(z))
+            )
+            clips += [self.codec.decode(clip, tempo) for clip in tokens]
+        return clips
+
+    def _starts(self, score: Score) -> list[int]:
+        """Return the first bar of each window that has notes."""
+        if not len(score):
+            raise CodecError("the music has no notes")
+        bar = score.onset // score.steps_per_bar
+        return [b for b in range(int(bar.min()), score.bars, self.bars) if ((bar >= b) & (bar < b + self.bars)).any()]
+
+    def _point(self, a: Music | ArrayLike) -> NDArray[np.float32]:
+        if isinstance(a, Score | Reading):
+            score = _score(a)
+            return self.encode(score.cut(self._starts(score)[0], self.bars))[0]
+        z = np.asarray(a, dtype=np.float32)
+        if z.shape != (self.z,) or not np.isfinite(z).all():
+            raise CodecError(f"a latent vector of this model is {self.z} finite numbers; got shape {z.shape}")
+        return z
+
+
+def _score(music: Music) -> Score:
+    return music.score if isinstance(music, Reading) else music
+
+
+def _tempo(music: Any) -> float:
+    return _score(music).tempo if isinstance(music, Score | Reading) else 120.0
+
+
+def _join(clips: Sequence[Score], starts: Sequence[int], like: Score) -> Score:
+    """Put clips one after another at the bars where they belong; the length is that of `like`."""
+    per_bar = like.steps_per_bar
+    onset, pitch, duration, velocity, part = (
+        np.concatenate(
+            [c.columns[i] + (start * per_bar if i == 0 else 0) for c, start in zip(clips, starts, strict=True)]
+        )
+        for i in range(5)
+    )
+    inside = onset < like.bars * per_bar
+    columns = (c[inside] for c in (onset, pitch, duration, velocity, part))
+    return Score.of(*columns, bars=like.bars, steps_per_beat=like.steps_per_beat, meter=like.meter, tempo=like.tempo)
+
+
+def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int, int], None] | None:
+    """Make one progress of many batches."""
+    if progress is None:
+        return None
+    batch = min(BATCH, total - done)
+    return lambda slot, slots: progress(done * slots + batch * slot, total * slots)

@@ -1,0 +1,163 @@
+"""A network → a bundle.
+
+The ONNX graphs hold no weights: they refer to the tensors of model.safetensors, which stand there in half precision and
+once, and turn them into float32 when a graph is loaded.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from musicvae.config import Config, to_dict
+from musicvae.errors import BundleError
+from musicvae.model import MusicVAE
+from musicvae.runtime.bundle import FORMAT
+from musicvae.runtime.onnx import OnnxBackend
+from musicvae.runtime.torch import load_network
+
+__all__ = ["TOLERANCE", "write_bundle"]
+
+TOLERANCE = 1e-4
+"""Largest difference of any output between torch and onnxruntime on the same half-precision weights."""
+
+_OPSET = 17
+
+
+class _Graph(nn.Module):
+    """One function of the network as a module, so that it can be traced."""
+
+    def __init__(self, model: MusicVAE, function: str) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        if self.function == "encode":
+            return self.model.encode(inputs[0], inputs[1])
+        if self.function == "start":
+            bar = self.model.conductor(inputs[0]).flatten(0, 1)
+            return bar, self.model.decoder.start(bar)
+        return self.model.decoder.step(*inputs)
+
+
+def write_bundle(
+    model: MusicVAE, config: Config, folder: Path, *, name: str, trained: dict[str, Any], card: str
+) -> None:
+    """Write a bundle (see `bundle`), and check that onnxruntime computes what torch does.
+
+    Raises BundleError if the folder holds something else than a bundle, or if an output differs by more than TOLERANCE.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "model.safetensors").exists():
+        raise BundleError(f"{folder}: is not empty and not a model folder; nothing was written. Choose another with -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}
+    if not all(torch.isfinite(v).all() for v in weights.values()):
+        raise BundleError("the weights have values that are not finite in half precision; nothing was written")
+    save_file(weights, folder / "model.safetensors")
+    backend = load_network(folder, model.spec, model.config)
+    for graph, inputs, names, outputs, axes in _graphs(backend.model):
+        proto = _trace(_Graph(backend.model, graph), inputs, names, outputs, axes)
+        _share_weights(proto, folder / "model.safetensors")
+        (folder / f"{graph}.onnx").write_bytes(proto.SerializeToString())
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    content = {"format": FORMAT, "name": name, "config": to_dict(config), "trained": trained}
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _check(folder, backend.model)
+
+
+def _graphs(model: MusicVAE) -> list[tuple[str, tuple[Tensor, ...], list[str], list[str], dict[str, dict[int, str]]]]:
+    """Name, example inputs, names of inputs and outputs, and free axes of each graph."""
+    spec, config = model.spec, model.config
+    F, width = len(spec.sizes), sum(spec.sizes)
+    tokens = torch.zeros(1, config.bars, 3, F, dtype=torch.int64)
+    bar = torch.zeros(2, config.conductor_hidden)
+    step = (
+        torch.zeros(2, F, dtype=torch.int64),
+        bar,
+        model.decoder.start(bar).detach(),
+        torch.zeros(2, width),
+        torch.tensor(1.0),
+    )
+    n = {0: "n"}
+    return [
+        ("encode", (tokens, torch.full((1, config.bars), 3)), ["tokens", "lengths"], ["mu", "sigma"],
+         {"tokens": {0: "B", 2: "S"}, "lengths": {0: "B"}, "mu": {0: "B"}, "sigma": {0: "B"}}),
+        ("start", (torch.zeros(1, config.z),), ["z"], ["bar", "state"], {"z": {0: "B"}, "bar": n, "state": n}),
+        ("step", step, ["before", "bar", "state", "noise", "temperature"], ["slot", "new_state", "logits"],
+         {k: n for k in ("before", "bar", "state", "noise", "slot", "new_state", "logits")}),
+    ]  # fmt: skip
+
+
+def _trace(
+    module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], axes: dict[str, dict[int, str]]
+) -> onnx.ModelProto:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The TorchScript exporter keeps one LSTM node a layer and the parameters under their names; the newer one
+        # unrolls less predictably. It warns that it is the older one, and of batch sizes, which _check tries.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            inputs,
+            buffer,
+            input_names=names,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=_OPSET,
+            do_constant_folding=False,
+            dynamo=False,
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _share_weights(proto: onnx.ModelProto, path: Path) -> None:
+    """Let every parameter of a graph refer to its half-precision bytes in the safetensors file."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    casts = []
+    for tensor in proto.graph.initializer:
+        entry = header.get(tensor.name.removeprefix("model."))
+        if entry is None:
+            continue
+        begin, end = entry["data_offsets"]
+        half = f"{tensor.name}.half"
+        casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+        tensor.ClearField("raw_data")
+        tensor.name, tensor.data_type, tensor.data_location = half, TensorProto.FLOAT16, TensorProto.EXTERNAL
+        for key, value in (("location", path.name), ("offset", 8 + size + begin), ("length", end - begin)):
+            tensor.external_data.add(key=key, value=str(value))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _check(folder: Path, model: MusicVAE) -> None:
+    """Compare the graphs with torch on shapes other than those they were traced with."""
+    rng, spec, config = np.random.default_rng(0), model.spec, model.config
+    torch_backend, onnx_backend = load_network(folder, spec, config), OnnxBackend(folder, spec, config)
+    B, S = 3, min(5, spec.slots)
+    tokens = rng.integers(0, spec.sizes, (B, config.bars, S, len(spec.sizes)))
+    lengths = rng.integers(1, S + 1, (B, config.bars))
+    z = rng.standard_normal((B, config.z), dtype=np.float32)
+    noise = rng.gumbel(size=(B * config.bars, sum(spec.sizes))).astype(np.float32)
+    first = np.tile(np.array(spec.sizes), (B * config.bars, 1))
+    for label, run in (
+        ("encode", lambda b: b.encode(tokens, lengths)),
+        ("start", lambda b: b.start(z)),
+        ("step", lambda b: b.step(first, *b.start(z), noise, 0.7)),
+    ):
+        pairs = zip(run(torch_backend), run(onnx_backend), strict=True)
+        worst = max(float(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max()) for a, b in pairs)
+        if not worst <= TOLERANCE:
+            raise BundleError(f"{folder}: {label}.onnx differs from torch by {worst:.2g} (allowed: {TOLERANCE:g})")

@@ -1,0 +1,69 @@
+"""The onnxruntime backend: what runs where torch is not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from musicvae.config import ModelConfig, TokenSpec
+from musicvae.errors import BundleError
+
+__all__ = ["GRAPHS", "OnnxBackend"]
+
+GRAPHS = ("encode", "start", "step")
+"""The graphs of a bundle, as `<name>.onnx`; their weights lie in model.safetensors beside them."""
+
+
+class OnnxBackend:
+    """Computes with onnxruntime on the CPU. A graph is loaded when it is first used."""
+
+    def __init__(self, folder: Path, spec: TokenSpec, config: ModelConfig, threads: int = 0) -> None:
+        """`threads` is how many each operation may use; 0: as many as there are cores."""
+        self.folder, self.spec, self.bars, self.z = folder, spec, config.bars, config.z
+        self.threads = threads
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+
+    def encode(
+        self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Tokens (B, U, S, F), lengths (B, U) → mu (B, Z), sigma (B, Z)."""
+        mu, sigma = self._run("encode", tokens=tokens, lengths=lengths)
+        return mu, sigma
+
+    def start(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Z (B, Z) → bar embeddings (N, C), decoder state (N, 2 · layers · H)."""
+        bar, state = self._run("start", z=np.asarray(z, dtype=np.float32))
+        return bar, state
+
+    def step(
+        self,
+        before: NDArray[np.int64],
+        bar: NDArray[np.float32],
+        state: NDArray[np.float32],
+        noise: NDArray[np.float32],
+        temperature: float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Draw the next slot of n bars: see `Decoder.step`."""
+        slot, state, logits = self._run(
+            "step", before=before, bar=bar, state=state, noise=noise, temperature=np.float32(temperature)
+        )
+        return slot, state, logits
+
+    def _run(self, name: str, **inputs: Any) -> list[Any]:
+        if name not in self._sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.log_severity_level = 3
+            path = self.folder / f"{name}.onnx"
+            try:
+                self._sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # onnxruntime has one exception class a failure, without a common base
+                raise BundleError(
+                    f"{path}: cannot be loaded ({str(error).splitlines()[0]}). Export the model again"
+                ) from None
+        outputs: list[Any] = self._sessions[name].run(None, {k: np.ascontiguousarray(v) for k, v in inputs.items()})
+        return outputs

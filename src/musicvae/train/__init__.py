@@ -1,0 +1,1 @@
+"""One training loop, never two; checkpoints without pickle."""

@@ -1,0 +1,425 @@
+"""The training loop.
+
+Nothing is drawn from a hidden state: batch and noise are functions of the seed and the step, so that a run that was
+stopped and resumed makes the same updates as one that was not.
+
+A run is a folder:
+
+    config.json       all settings                        metrics.jsonl   a line each 20 steps and each epoch
+    run.json          data set, command, machine, time    samples/        clips by epoch, as MIDI
+    last.safetensors  where to resume                     best.safetensors   lowest validation loss
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from musicvae.codecs import PianoCodec, codec
+from musicvae.config import Config, TrainConfig, from_dict, to_dict
+from musicvae.data.dataset import Batch, Clips, Dataset
+from musicvae.errors import ConfigError, TrainingError
+from musicvae.evaluate.reconstruction import NoteCounts, count_notes
+from musicvae.model import MusicVAE, elbo, scores
+from musicvae.runtime.sampling import draw_tokens, generators, prior
+from musicvae.runtime.torch import TorchBackend
+from musicvae.train import checkpoint
+
+__all__ = ["Event", "learning_rate", "resumable", "train"]
+
+LOG_STEPS = 20
+SAVE_SECONDS = 60.0
+SAMPLES = 4
+
+
+class Event(NamedTuple):
+    """Something that happened in a run."""
+
+    kind: str
+    """`start`, `train` (each LOG_STEPS steps), `valid` (each epoch), `samples`, `note` or `end`."""
+    data: dict[str, Any]
+    """The figures, as in metrics.jsonl; `message` for start, note and end."""
+
+
+class Run:
+    """What one call of `train` works with."""
+
+    def __init__(
+        self, data: Path, config: Config, out: Path, device: str, precision: str, report: Callable[[Event], None]
+    ):
+        self.config, self.out, self.report = config, out, report
+        self.device = _device(device)
+        self.amp = _amp(self.device, precision)
+        self.dataset = Dataset(data)
+        self.codec: PianoCodec = codec(config.codec)
+        self.clips = self.dataset.clips("train", self.codec, config.model.bars)
+        self.valid = self.dataset.clips("valid", self.codec, config.model.bars)
+        self.clips.require()
+        self.epoch_steps = -(-self.clips.epoch // config.train.batch)
+        self.total_steps = config.train.epochs * self.epoch_steps
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.train.seed)
+            self.model = MusicVAE(self.codec.spec, config.model).to(self.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, fused=True)
+        self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "best": None}
+        self.saved = time.monotonic()
+
+    # ------------------------------------------------------------------------------------------ one step
+    def update(self, step: int) -> dict[str, float]:
+        """Make one update; returns its figures. Raises TrainingError, the weights untouched, if it is not finite."""
+        settings = self.config.train
+        batch = self.clips.draw(settings.seed, step, settings.batch, (settings.transpose_down, settings.transpose_up))
+        tokens, lengths = torch.from_numpy(batch.tokens).to(self.device), torch.from_numpy(batch.lengths)
+        noise = torch.from_numpy(
+            np.random.default_rng([settings.seed, 2, step]).standard_normal(
+                (len(tokens), self.config.model.z), np.float32
+            )
+        ).to(self.device)
+        rate = learning_rate(step, self.total_steps, settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self.autocast():
+            output = self.model(tokens, lengths, noise)
+            loss = elbo(output, tokens, self.codec.spec, self.config.loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        slots = len(output.logits.slots)
+        (loss.loss_nats * len(tokens) / slots).backward()  # nats a slot: a scale on which one clipping norm serves all
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.grad_clip)
+        nats = float(loss.loss_nats.detach())
+        if not math.isfinite(nats) or not math.isfinite(float(norm)):
+            last = self.out / "last.safetensors"
+            kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
+            raise TrainingError(
+                f"step {step + 1}: loss {nats}, gradient norm {float(norm)}: not finite (seed {settings.seed}). "
+                f"Nothing was changed by this step; {kept}. Try a lower learning rate: --resume --set train.lr={settings.lr / 3:.1g}"
+            )
+        self.optimizer.step()
+        counts = scores(output.logits, tokens, self.codec.spec)
+        figures = {
+            "loss_nats": nats,
+            "recon_nats": float(loss.recon_nats.detach().mean()),
+            "kl_nats": float(loss.kl_nats.detach().mean()),
+            "nats_per_slot": float(loss.recon_nats.detach().sum()) / slots,
+            "grad_norm": float(norm),
+            "lr": rate,
+            "slots": float(slots),
+        }
+        return figures | self._accuracies(counts.right.tolist(), counts.total.tolist())
+
+    # ---------------------------------------------------------------------------------------- validation
+    def validate(self) -> dict[str, float]:
+        """Score held-out clips, always the same ones: teacher-forced, and decoded greedily from mu."""
+        settings = self.config.train
+        whole = self.valid.spread(settings.validation_clips)
+        right, total, recon, kl, slots, mus = 0.0, 0.0, 0.0, 0.0, 0, []
+        for part in _parts(whole, settings.batch):
+            tokens, lengths = torch.from_numpy(part.tokens).to(self.device), torch.from_numpy(part.lengths)
+            with torch.no_grad(), self.autocast():
+                output = self.model(tokens, lengths, torch.zeros(len(tokens), self.config.model.z, device=self.device))
+                loss = elbo(output, tokens, self.codec.spec, self.config.loss)
+                counts = scores(output.logits, tokens, self.codec.spec)
+            right, total = right + counts.right.double().cpu().numpy(), total + counts.total.double().cpu().numpy()
+            recon, kl = recon + float(loss.recon_nats.sum()), kl + float(loss.kl_nats.sum())
+            slots += len(output.logits.slots)
+            mus.append(output.mu.cpu().numpy())
+        B = len(whole.tokens)
+        some = np.arange(max(1, B // 4)) * B // max(1, B // 4)
+        greedy = draw_tokens(TorchBackend(self.model), np.concatenate(mus)[some])
+        notes = NoteCounts()
+        for original, copy in zip(whole.tokens[some], greedy, strict=True):
+            notes += count_notes(self.codec.decode(original), self.codec.decode(copy))
+        free = self.config.loss.free_bits * math.log(2)
+        figures = {
+            "loss_nats": recon / B + self.config.loss.beta * max(0.0, kl / B - free),
+            "recon_nats": recon / B,
+            "kl_nats": kl / B,
+            "nats_per_slot": recon / slots,
+            "onset_f1": notes.onset[2],
+            "duration_f1": notes.duration[2],
+            "clips": float(B),
+        }
+        return figures | self._accuracies(right, total)
+
+    def sample(self, epoch: int) -> Path | None:
+        """Write new clips, the same latent vectors every time, so that epochs can be compared by ear."""
+        noise = generators(self.config.train.seed, SAMPLES)
+        tokens = draw_tokens(TorchBackend(self.model), prior(noise, self.config.model.z), noise, 1.0)
+        folder = self.out / "samples" / f"epoch-{epoch:04}"
+        try:
+            for i, clip in enumerate(tokens):
+                self.codec.decode(clip).save(folder / f"clip-{i + 1}.mid")
+        except ModuleNotFoundError:  # a bare training box has no symusic; the checkpoint can be sampled elsewhere
+            return None
+        return folder
+
+    # --------------------------------------------------------------------------------------------- files
+    def save(self) -> None:
+        """Write the checkpoint to resume from."""
+        checkpoint.save(self.out / "last.safetensors", self.model, self.optimizer, self.state)
+        self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Continue from the last checkpoint, and forget what metrics.jsonl says of later steps."""
+        loaded = checkpoint.load(self.out / "last.safetensors")
+        loaded.restore(self.model, self.optimizer)
+        self.state = loaded.state
+        metrics = self.out / "metrics.jsonl"
+        if metrics.exists():
+            lines = [
+                x
+                for x in metrics.read_text().splitlines()
+                if x.endswith("}") and json.loads(x)["step"] <= self.state["step"]
+            ]
+            partial = metrics.with_suffix(".partial")
+            partial.write_text("".join(f"{x}\n" for x in lines))
+            partial.replace(metrics)
+
+    def log(self, kind: str, **figures: Any) -> None:
+        """Append a line to metrics.jsonl and report it."""
+        step = self.state["step"]
+        line = {
+            "kind": kind,
+            "step": step,
+            "epoch": step / self.epoch_steps,
+            "seconds": round(self.state["seconds"], 1),
+        }
+        line |= {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in figures.items()}
+        with (self.out / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.report(Event(kind, line))
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network computes."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp)
+
+    def _accuracies(self, right: Any, total: Any) -> dict[str, float]:
+        names = [f"accuracy_{field.name}" for stream in self.codec.spec.streams for field in stream.fields] + [
+            "accuracy_all"
+        ]
+        return {name: float(r) / max(float(t), 1.0) for name, r, t in zip(names, right, total, strict=True)}
+
+
+def train(
+    data: str | Path,
+    config: Config,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    sample_every: int = 5,
+    stop_after: int | None = None,
+    report: Callable[[Event], None] = lambda event: None,
+) -> dict[str, Any]:
+    """Train on a prepared data set and return the last validation's figures.
+
+    `data` is the folder that `prepare` wrote and `out` the run's folder. With `resume`, a run that is there goes on
+    where its last checkpoint was written (one a minute); its codec and model must be those of `config`. `device` is
+    auto, cpu, cuda or cuda:1; `precision` auto, float32 or bfloat16 (autocast). New clips are written every
+    `sample_every` epochs (0: never). `stop_after` ends this call after that many steps in all, as Ctrl-C does: with a
+    checkpoint. Raises DataError, ConfigError or TrainingError; a loss that is not finite leaves the last checkpoint.
+    """
+    out = Path(out)
+    if resumable(out) and not resume:
+        raise TrainingError(f"{out}: holds a run already. Continue it with --resume, or choose another folder with -o")
+    run = Run(Path(data), config, out, device, precision, report)
+    if resume and resumable(out):
+        _same_run(out, config, run.dataset)
+        run.resume()
+    out.mkdir(parents=True, exist_ok=True)
+    _describe(run, data)
+    report(
+        Event(
+            "start",
+            {
+                "message": f"{len(run.dataset.songs)} songs, {len(run.clips)} clips of {config.model.bars} bars to train on, "
+                f"{len(run.valid)} held out; {sum(p.numel() for p in run.model.parameters()) / 1e6:.1f} M parameters; "
+                f"{run.device}, {'bfloat16' if run.amp else 'float32'}",
+                "step": run.state["step"],
+                "steps": run.total_steps,
+                "epoch_steps": run.epoch_steps,
+            },
+        )
+    )
+    if not len(run.valid):
+        report(Event("note", {"message": "no clip is held out (too few songs): there will be no validation"}))
+    with _interruptible() as interrupted:
+        figures = _loop(run, sample_every, stop_after, interrupted)
+    report(
+        Event(
+            "end",
+            {
+                "message": f"step {run.state['step']} of {run.total_steps}, saved in {out}",
+                "interrupted": bool(interrupted),
+            },
+        )
+    )
+    return figures
+
+
+def _loop(run: Run, sample_every: int, stop_after: int | None, interrupted: list[int]) -> dict[str, Any]:
+    settings, figures = run.config.train, dict[str, Any]()
+    window: list[dict[str, float]] = []
+    began = time.monotonic()
+    stop = min(run.total_steps, stop_after or run.total_steps)
+    while run.state["step"] < stop and not interrupted:
+        window.append(run.update(run.state["step"]))
+        now = time.monotonic()
+        run.state["step"] += 1
+        run.state["seconds"] += now - began
+        window[-1]["seconds"] = now - began
+        began = now
+        step = run.state["step"]
+        if step % LOG_STEPS == 0 or step == stop:
+            means = {k: sum(w[k] for w in window) / len(window) for k in window[0]}
+            means["clips_per_second"] = settings.batch / means.pop("seconds")
+            run.log("train", **means)
+            window = []
+        if step % run.epoch_steps == 0:
+            epoch = step // run.epoch_steps
+            if len(run.valid):
+                figures = run.validate()
+                run.log("valid", **figures)
+                if run.state["best"] is None or figures["loss_nats"] < run.state["best"]:
+                    run.state["best"] = figures["loss_nats"]
+                    checkpoint.save(run.out / "best.safetensors", run.model, run.optimizer, run.state)
+            if sample_every and epoch % sample_every == 0:
+                folder = run.sample(epoch)
+                message = f"new clips: {folder}" if folder else "no clips written: symusic is not installed here"
+                run.report(Event("samples", {"message": message}))
+            run.save()
+        elif now - run.saved > SAVE_SECONDS:
+            run.save()
+    run.save()
+    return figures
+
+
+def learning_rate(step: int, total: int, settings: TrainConfig) -> float:
+    """Return the rate of update `step` (counted from 0) of `total`."""
+    warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+    if settings.lr_schedule == "exponential":
+        return warm * max(settings.lr_min, settings.lr * settings.lr_decay**step)
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
+    return warm * (settings.lr_min + (settings.lr - settings.lr_min) * fall)
+
+
+def resumable(out: Path) -> bool:
+    """Return whether a folder holds a run that can go on."""
+    return (out / "last.safetensors").exists()
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list, so that a step is never cut in two; a second Ctrl-C stops at once."""
+    caught: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _same_run(out: Path, config: Config, dataset: Dataset) -> None:
+    try:
+        stored = from_dict(Config, json.loads((out / "config.json").read_text()), str(out / "config.json"))
+        sha256 = json.loads((out / "run.json").read_text())["data"]["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{out}: cannot be continued, config.json or run.json cannot be read ({error})") from None
+    for part in ("codec", "model"):
+        if getattr(stored, part) != getattr(config, part):
+            raise ConfigError(
+                f"{out}: the run has other {part} settings than asked for; a run keeps its own. Start another with -o"
+            )
+    if sha256 != dataset.info.get("sha256"):
+        raise TrainingError(
+            f"{out}: was trained on another data set than {dataset.folder}. Name that one, or start another run with -o"
+        )
+
+
+def _describe(run: Run, data: str | Path) -> None:
+    """Write config.json and run.json."""
+    path = run.out / "run.json"
+    sessions = json.loads(path.read_text())["sessions"] if run.state["step"] and path.exists() else []
+    sessions.append(
+        {
+            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "from_step": run.state["step"],
+            "device": torch.cuda.get_device_name(run.device)
+            if run.device.type == "cuda"
+            else f"{_cpu()}, {torch.get_num_threads()} threads",
+            "precision": "bfloat16" if run.amp else "float32",
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        }
+    )
+    info = {
+        "data": {
+            "folder": str(data),
+            **{k: run.dataset.info.get(k) for k in ("songs", "bars", "notes", "settings", "sha256")},
+        },
+        "clips": {"train": len(run.clips), "valid": len(run.valid), "epoch": run.clips.epoch},
+        "sessions": sessions,
+    }
+    for name, content in (("config.json", to_dict(run.config)), ("run.json", info)):
+        partial = run.out / f"{name}.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(partial, run.out / name)
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _parts(batch: Batch, size: int) -> Iterator[Batch]:
+    for i in range(0, len(batch.tokens), size):
+        lengths = batch.lengths[i : i + size]
+        yield Batch(batch.tokens[i : i + size, :, : lengths.max()], lengths)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"--device {name}: torch cannot use it here ({str(error).splitlines()[0]}). Use --device cpu"
+        ) from None
+    return device
+
+
+def _amp(device: torch.device, precision: str) -> bool:
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
