@@ -121,7 +121,7 @@ class ModelConfig:
     z: int = 256
     """Dimensions of the latent vector."""
     encoder: Literal["flat", "hierarchical"] = "hierarchical"
-    """flat: one bidirectional LSTM over all slots (the paper's); hierarchical: over the slots of a bar, then over the bars."""
+    """flat: one bidirectional LSTM over all slots (the paper's); hierarchical: over a bar's slots, then over bars."""
     embedding: int = 128
     """Width of the learned vector that stands for a slot at the input of encoder and decoder."""
     bar_hidden: int = 128
@@ -179,7 +179,7 @@ class TrainConfig:
     lr_min: float = 1e-5
     """Learning rate at the end."""
     lr_schedule: Literal["cosine", "exponential"] = "cosine"
-    """cosine: falls to lr_min over the whole run; exponential: times lr_decay each step, not below lr_min (the paper's)."""
+    """cosine: falls to lr_min over the run; exponential (the paper's): times lr_decay each step, not below lr_min."""
     lr_decay: float = 0.9999
     """Factor a step of the exponential schedule."""
     warmup: int = 200
@@ -191,7 +191,7 @@ class TrainConfig:
     transpose_up: int = 6
     """Most semitones that a clip is moved up."""
     validation_clips: int = 512
-    """Clips of held-out songs that are scored at each epoch's end, always the same ones; a quarter of them also greedily."""
+    """Held-out clips that are scored at each epoch's end, always the same ones; a quarter of them also greedily."""
     seed: int = 0
     """Seed of the weights, of the order of the clips and of all noise."""
 
@@ -247,7 +247,7 @@ PRESETS: Mapping[str, Config] = {
         model=_TINY, loss=LossConfig(free_bits=8), train=TrainConfig(batch=16, validation_clips=64)
     ),
 }
-"""Complete settings by name. `small` fits two CPU cores, `tiny` is a toy for trying things out, the others want a GPU."""
+"""Complete settings by name: `small` fits two CPU cores, `tiny` is a toy to try things out, the others want a GPU."""
 
 
 def preset(name: str) -> Config:
@@ -271,7 +271,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "config") -> T
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where}: wanted settings by name, got {data!r}")
-    types = _types(cls)
+    types = _types(cls)  # type: ignore[arg-type]  # a class is hashable
     for name in data:
         if name not in types:
             raise ConfigError(f"{where}: no setting is called {name!r}{_nearest(name, types)}")
@@ -313,7 +313,7 @@ def _docs(cls: type) -> tuple[tuple[str, str], ...]:
 
 def _override(config: T, path: list[str], text: str, whole: str) -> T:
     name, *rest = path
-    types = _types(type(config))
+    types = _types(type(config))  # type: ignore[arg-type]  # a class is hashable
     if name not in types:
         raise ConfigError(f"--set {whole}: no setting is called {name!r}{_nearest(name, types)}")
     current = getattr(config, name)

@@ -30,4 +30,5 @@ def slerp(a: NDArray[np.floating], b: NDArray[np.floating], t: float) -> NDArray
         across = axis - (u @ axis) * u
     across /= np.linalg.norm(across)
     length = (1 - t) * length_a + t * length_b
-    return (length * (np.cos(t * angle) * u + np.sin(t * angle) * across)).astype(np.float32)
+    point: NDArray[np.float32] = (length * (np.cos(t * angle) * u + np.sin(t * angle) * across)).astype(np.float32)
+    return point

@@ -112,7 +112,7 @@ def seed_or_new(seed: int | None) -> int:
 
 
 def read_music(path: Path, model: Model, programs: Sequence[int], any_meter: bool) -> Reading:
-    """Read a file on the model's grid and say on stderr what was changed, how it is cut, and what tokens cannot hold."""
+    """Read a file on the model's grid; say on stderr what was changed, how it is cut, what tokens cannot hold."""
     from musicvae.music import read
 
     music = read(path, steps_per_beat=model.codec.config.steps_per_beat, programs=programs, any_meter=any_meter)

@@ -141,6 +141,8 @@ def _lines(summary: Summary) -> list[str]:
     lines += [f"  {count:>7,}  {reason}" for reason, count in reasons[:SHOWN]]
     if len(reasons) > SHOWN:
         lines.append(f"  {sum(count for _, count in reasons[SHOWN:]):>7,}  for {len(reasons) - SHOWN} other reasons")
+    if any(reason.startswith("meter is") for reason, _ in reasons):
+        lines.append("  (with --any-meter, songs in other meters are kept, their bars counted in 4/4)")
     lines.append("songs: " + ", ".join(f"{count:,} {name}" for name, count in songs.items()))
     lines.append(f"music: {record['bars']:,} bars, {record['notes']:,} notes")
     changes = [(reason, count) for reason, count in record["changes"].items() if count]

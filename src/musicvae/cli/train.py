@@ -50,6 +50,11 @@ class _Command(click.Command):
     metavar="NAME=VALUE",
     help="Change one setting, e.g. train.lr=3e-4. Repeatable.",
 )
+@click.option(
+    "--init",
+    metavar="RUN|MODEL",
+    help="Begin a new run with the weights of another run or of a model; the number of bars may differ.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, if there is one.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option(
@@ -73,6 +78,7 @@ def command(
     out: Path,
     epochs: int | None,
     assignments: tuple[str, ...],
+    init: str | None,
     resume: bool,
     device: str,
     precision: str,
@@ -81,17 +87,18 @@ def command(
 ) -> None:
     """Train a model on DATA, the folder that `musicvae prepare` wrote.
 
-    Ctrl-C saves and stops; --resume goes on. Figures go to metrics.jsonl, new clips to samples/ in the run's folder.
+    Ctrl-C saves and stops; --resume goes on, with the run's own settings and what --set changes of them. Figures go to
+    metrics.jsonl, new clips to samples/ in the run's folder.
     """
-    config = preset(name)
-    for assignment in (*assignments, *([f"train.epochs={epochs}"] if epochs else [])):
-        config = override(config, assignment)
     try:
-        from musicvae.train.loop import train
+        from musicvae.train.loop import resumable, stored_config, train
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
             raise
         raise MissingExtraError("Training", "train") from None
+    config = stored_config(out) if resume and resumable(out) else preset(name)
+    for assignment in (*assignments, *([f"train.epochs={epochs}"] if epochs else [])):
+        config = override(config, assignment)
     progress = _Progress()
     try:
         train(
@@ -99,6 +106,7 @@ def command(
             config,
             out,
             resume=resume,
+            init=init,
             device=device,
             precision=precision,
             sample_every=sample_every,
@@ -108,7 +116,7 @@ def command(
     finally:
         progress.close()
     if progress.interrupted:
-        click.echo(f"Go on with: musicvae train {data} --preset {name} -o {out} --resume", err=True)
+        click.echo(f"Go on with: musicvae train {data} -o {out} --resume", err=True)
         sys.exit(130)
     click.echo(f"Make a model of it with: musicvae export {out} -o my-model/", err=True)
 
@@ -142,8 +150,8 @@ class _Progress:
                 self.write(f"step {data['step']}/{self.steps} · epoch {data['epoch']:.2f} · {figures}")
         elif event.kind == "valid":
             self.write(
-                f"epoch {data['epoch']:.0f}, held-out songs: {data['nats_per_slot']:.3f} nats/slot · KL {data['kl_nats']:.0f} nats · "
-                f"{_accuracies(data)} · greedy onset F1 {data['onset_f1']:.3f}"
+                f"epoch {data['epoch']:.0f}, held-out songs: {data['nats_per_slot']:.3f} nats/slot · "
+                f"KL {data['kl_nats']:.0f} nats · {_accuracies(data)} · greedy onset F1 {data['onset_f1']:.3f}"
             )
         elif event.kind == "end":
             self.interrupted = data["interrupted"]

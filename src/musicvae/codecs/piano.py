@@ -104,7 +104,7 @@ class PianoCodec:
         What follows a bar's first end mark is ignored. A pitch struck while it sounds ends the older note, as on
         the instrument; of two notes with one onset and pitch the longer stays; notes end with the last bar.
         """
-        U, S, F = tokens.shape
+        U, _, F = tokens.shape
         if len(self.spec.sizes) != F:
             raise CodecError(f"tokens have {F} fields; the piano codec has {len(self.spec.sizes)}")
         ended = np.logical_or.accumulate(tokens[..., 0] == self.spec.end, axis=1)  # (U, S)

@@ -67,9 +67,13 @@ class Dataset:
                 f"{self.folder}: was prepared with {self.steps_per_beat} steps a beat; the model has "
                 f"{codec.config.steps_per_beat}. Prepare it with --steps-per-beat {codec.config.steps_per_beat}"
             )
-        windows = valid_windows(np.diff(self.bars.astype(np.int64)), self.songs["first_bar"], self.songs["bars"], bars)
+        windows = valid_windows(self._notes_per_bar(), self.songs["first_bar"], self.songs["bars"], bars)
         song = np.searchsorted(self.songs["first_bar"], windows, side="right") - 1
         return Clips(self, windows[self.songs["split"][song] == SPLITS.index(split)], codec, bars, split)
+
+    def _notes_per_bar(self) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = self.bars[1:].astype(np.int64) - self.bars[:-1].astype(np.int64)
+        return counts
 
     def _load(self, name: str) -> NDArray[Any]:
         try:
@@ -102,7 +106,7 @@ class Clips:
         longest = int(songs["bars"].max(initial=0))
         raise DataError(
             f"{self.dataset.folder}: the {self.split} split has no clip of {self.bars} bars ({len(songs)} songs, the "
-            f"longest has {longest} bars; a clip needs {MIN_ONSETS_PER_BAR} notes a bar and no two empty bars running). "
+            f"longest has {longest} bars; a clip needs {MIN_ONSETS_PER_BAR} notes a bar, no two empty bars running). "
             "Add music, or choose shorter clips with --set model.bars=8"
         )
 
@@ -154,7 +158,8 @@ class Clips:
         np.maximum.at(highest, clip[fits], pitch[fits])
         down = np.minimum(transpose[0], np.maximum(lowest - low, 0))
         up = np.minimum(transpose[1], np.maximum(high - highest, 0))
-        return np.floor(shift * (down + up + 1)).astype(np.int64) - down
+        semitones: NDArray[np.int64] = np.floor(shift * (down + up + 1)).astype(np.int64) - down
+        return semitones
 
     def _shuffled(self, seed: int, turn: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != (seed, turn):

@@ -89,6 +89,12 @@ class BiLSTM(nn.Module):
         return torch.cat([x[rows, last, :hidden], x[:, 0, hidden:]], dim=-1)
 
 
+def initial_state(flat: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+    """(N, 2 · layers · H), h of every layer and then c of every layer → what nn.LSTM takes: two of (layers, N, H)."""
+    h, c = flat.reshape(flat.shape[0], 2, layers, flat.shape[1] // (2 * layers)).permute(1, 2, 0, 3)
+    return h.contiguous(), c.contiguous()
+
+
 def by_length(lengths: Tensor, groups: int) -> list[tuple[Tensor, int]]:
     """Split sequences into `groups` of about equal length.
 
@@ -116,7 +122,7 @@ class Encoder(nn.Module):
         self.sigma = nn.Linear(2 * config.encoder_hidden, config.z)
 
     def forward(self, tokens: Tensor, lengths: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-        """tokens (B, U, S, F), lengths (B, U) on the CPU → mu (B, Z), sigma (B, Z)."""
+        """Tokens (B, U, S, F), lengths (B, U) on the CPU → mu (B, Z), sigma (B, Z)."""
         B, U, S, F = tokens.shape
         if self.hierarchical:
             bars = self.read(self.slots, tokens.reshape(B * U, S, F), lengths.reshape(B * U), groups)
@@ -153,43 +159,55 @@ class Conductor(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) → (B, U, C)."""
-        h, c = torch.tanh(self.initial(z)).unflatten(-1, (2, self.layers, -1)).permute(1, 2, 0, 3)  # 2 × (layers, B, C)
         nothing = z.new_zeros(z.shape[0], self.bars, 1)
-        return self.lstm(nothing, (h.contiguous(), c.contiguous()))[0]  # type: ignore[no-any-return]
+        return self.lstm(nothing, initial_state(torch.tanh(self.initial(z)), self.layers))[0]  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------------------------------------- decoder
 class Heads(nn.Module):
-    """Logits of each field of a slot, given the decoder's output and the fields before it in the same slot."""
+    """Logits of each field of a slot, given what the decoder knows and the fields before it in the same slot.
+
+    The bar's embedding and the slot before reach the heads past the LSTM too: the short way makes the latent vector
+    matter from the first steps on (Dieng et al. 2019, skip connections).
+    """
 
     def __init__(self, stream_sizes: Sequence[int], inputs: int, width: int, ordered: bool) -> None:
         super().__init__()
-        self.ordered = ordered
+        self.ordered, self.sizes = ordered, tuple(stream_sizes)
         self.hidden = nn.ModuleList(nn.Linear(inputs, width) for _ in stream_sizes)
         self.given = nn.ModuleList(
             nn.ModuleList(nn.Embedding(size, width) for size in stream_sizes[:f]) for f in range(len(stream_sizes))
         )
+        self.before = nn.ModuleList(
+            nn.ModuleList(nn.Embedding(s + 1, width) for s in stream_sizes) for _ in stream_sizes
+        )
         self.out = nn.ModuleList(nn.Linear(width, size) for size in stream_sizes)
-        for table in self.given.modules():
+        for table in (*self.given.modules(), *self.before.modules()):
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.1)
 
     def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor) -> Tensor:
-        """Logits of one field: h (M, H), this slot's fields (M, ≥ field), the slot before (M, F) → (M, V) float32."""
+        """Logits of one field → (M, V) float32.
+
+        h (M, H + C) is the decoder's output and the bar's embedding, `slot` (M, ≥ field) this slot's fields so far, and
+        `before` (M, F) the slot before.
+        """
         given: nn.ModuleList = self.given[field]  # type: ignore[assignment]
-        x = sum_([self.hidden[field](h), *(table(slot[:, f]) for f, table in enumerate(given))])
+        previous: nn.ModuleList = self.before[field]  # type: ignore[assignment]
+        known = [table(slot[:, f]) for f, table in enumerate(given)]
+        known += [table(before[:, f]) for f, table in enumerate(previous)]
+        x = sum_([self.hidden[field](h), *known])
         logits = self.out[field](functional.relu(x)).float()
         return self.in_order(field, logits, slot, before) if self.ordered and field < 2 else logits
 
     def in_order(self, field: int, logits: Tensor, slot: Tensor, before: Tensor) -> Tensor:
         """Rule out what would break the order: slots of a bar ascend by their first field, then by their second."""
-        first, second = self.out[0].out_features, self.out[1].out_features
-        start = before[:, 0] == first
-        position = before[:, 0].masked_fill(start, 0)[:, None]
-        pitch = before[:, 1].masked_fill(start, -1)[:, None]
+        start = (before[:, 0] == self.sizes[0]).long()  # what stands before the first slot
+        position = (before[:, 0] * (1 - start))[:, None]
+        pitch = (before[:, 1] * (1 - start) - start)[:, None]
         values = torch.arange(logits.shape[1], device=logits.device)
         if field == 0:
-            broken = values < position + (pitch == second - 1)
+            broken = values < position + (pitch == self.sizes[1] - 1)
         else:
             broken = (values <= pitch) & (slot[:, :1] == position)
         return logits.masked_fill(broken, _IMPOSSIBLE)
@@ -201,13 +219,14 @@ class Decoder(nn.Module):
     def __init__(self, sizes: Sequence[int], ordered: bool, config: ModelConfig) -> None:
         super().__init__()
         self.layers = config.layers
-        self.register_buffer("first", torch.tensor(sizes), persistent=False)  # what stands before the first slot
+        self.first: Tensor  # what stands before the first slot
+        self.register_buffer("first", torch.tensor(sizes), persistent=False)
         self.initial = nn.Linear(config.conductor_hidden, 2 * config.layers * config.decoder_hidden)
         self.embedding = SlotEmbedding(sizes, config.embedding)
         self.lstm = nn.LSTM(
             config.embedding + config.conductor_hidden, config.decoder_hidden, config.layers, batch_first=True
         )
-        self.heads = Heads(sizes, config.decoder_hidden, config.head_hidden, ordered)
+        self.heads = Heads(sizes, config.decoder_hidden + config.conductor_hidden, config.head_hidden, ordered)
 
     def start(self, bar: Tensor) -> Tensor:
         """(N, C) → the LSTM's initial state (N, 2 · layers · H): h of every layer, then c of every layer."""
@@ -221,12 +240,12 @@ class Decoder(nn.Module):
         for rows, longest in by_length(lengths, groups):
             x = self.embedding(before[rows, :longest])  # (n, longest, E)
             x = torch.cat([x, bar[rows, None].expand(-1, longest, -1).to(x.dtype)], dim=-1)
-            h, c = self.start(bar[rows]).unflatten(-1, (2, self.layers, -1)).permute(1, 2, 0, 3)
-            output = self.lstm(x, (h.contiguous(), c.contiguous()))[0]  # (n, longest, H)
+            output = self.lstm(x, initial_state(self.start(bar[rows]), self.layers))[0]  # (n, longest, H)
             row, slot = (torch.arange(longest) < lengths[rows, None]).nonzero(as_tuple=True)
-            outputs.append(output[row.to(x.device), slot.to(x.device)])
+            real = output[row.to(x.device), slot.to(x.device)]
+            outputs.append(torch.cat([real, bar[rows[row]].to(real.dtype)], dim=-1))
             slots.append(rows[row] * S + slot)
-        h, index = torch.cat(outputs), torch.cat(slots).to(tokens.device)  # (M, H), (M,)
+        h, index = torch.cat(outputs), torch.cat(slots).to(tokens.device)  # (M, H + C), (M,)
         slot, previous = tokens.reshape(N * S, F)[index], before.reshape(N * S, F)[index]
         return PackedLogits(tuple(self.heads(f, h, slot, previous) for f in range(F)), index)
 
@@ -253,7 +272,7 @@ class Decoder(nn.Module):
             new_h.append(x)
         slot, seen, used = before[:, :0], [], 0
         for field in range(before.shape[1]):
-            logits = self.heads(field, x, slot, before)
+            logits = self.heads(field, torch.cat([x, bar], dim=-1), slot, before)
             seen.append(logits)
             perturbed = logits + temperature * noise[:, used : used + logits.shape[1]]
             slot = torch.cat([slot, perturbed.argmax(dim=-1, keepdim=True)], dim=-1)
@@ -273,13 +292,13 @@ class MusicVAE(nn.Module):
         self.decoder = Decoder(spec.sizes, spec.ordered, config)
 
     def forward(self, tokens: Tensor, lengths: Tensor, noise: Tensor) -> Output:
-        """tokens (B, U, S, F), lengths (B, U) slots of each bar with its end mark, on the CPU; noise (B, Z) ~ N(0, I)."""
+        """Tokens (B, U, S, F), lengths (B, U) of the bars with their end mark, on the CPU; noise (B, Z) ~ N(0, I)."""
         mu, sigma = self.encode(tokens, lengths)
         z = mu + sigma * noise
         return Output(mu, sigma, z, self.decode(z, tokens, lengths))
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, U, S, F), lengths (B, U) → mu (B, Z), sigma (B, Z)."""
+        """Tokens (B, U, S, F), lengths (B, U) → mu (B, Z), sigma (B, Z)."""
         mu, sigma = self.encoder(tokens, lengths, self.groups)
         return mu.float(), sigma.float()
 

@@ -117,13 +117,14 @@ class Model:
 
     def encode(self, music: Music) -> NDArray[np.float32]:
         """Return the latent vectors (n, Z) of music, one for each window: the means of the posterior."""
-        mus = []
+        mus: list[NDArray[np.float32]] = []
         clips = self.windows(music)
         for i in range(0, len(clips), BATCH):
             tokens = np.stack([self.codec.encode(clip).tokens for clip in clips[i : i + BATCH]])
             lengths = np.minimum((tokens[..., 0] != self.codec.spec.end).sum(axis=-1) + 1, tokens.shape[2])
             mus.append(self.backend.encode(tokens[:, :, : lengths.max()], lengths)[0])
-        return np.concatenate(mus)
+        vectors: NDArray[np.float32] = np.concatenate(mus)
+        return vectors
 
     def changes(self, music: Music) -> tuple[Change, ...]:
         """Return what of the music the model's tokens cannot hold: nothing where the tuple is empty."""
@@ -214,8 +215,9 @@ class Model:
     def _point(self, a: Music | ArrayLike) -> NDArray[np.float32]:
         if isinstance(a, Score | Reading):
             score = _score(a)
-            return self.encode(score.cut(self._starts(score)[0], self.bars))[0]
-        z = np.asarray(a, dtype=np.float32)
+            mu: NDArray[np.float32] = self.encode(score.cut(self._starts(score)[0], self.bars))[0]
+            return mu
+        z = np.array(a, dtype=np.float32)
         if z.shape != (self.z,) or not np.isfinite(z).all():
             raise CodecError(f"a latent vector of this model is {self.z} finite numbers; got shape {z.shape}")
         return z

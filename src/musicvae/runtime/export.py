@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from musicvae.errors import BundleError
 from musicvae.model import MusicVAE
 from musicvae.runtime.bundle import FORMAT
 from musicvae.runtime.onnx import OnnxBackend
+from musicvae.runtime.sampling import Backend
 from musicvae.runtime.torch import load_network
 
 __all__ = ["TOLERANCE", "write_bundle"]
@@ -50,9 +52,7 @@ class _Graph(nn.Module):
         return self.model.decoder.step(*inputs)
 
 
-def write_bundle(
-    model: MusicVAE, config: Config, folder: Path, *, name: str, trained: dict[str, Any], card: str
-) -> None:
+def write_bundle(model: MusicVAE, config: Config, folder: Path, *, name: str, trained: dict[str, Any]) -> None:
     """Write a bundle (see `bundle`), and check that onnxruntime computes what torch does.
 
     Raises BundleError if the folder holds something else than a bundle, or if an output differs by more than TOLERANCE.
@@ -64,15 +64,14 @@ def write_bundle(
     if not all(torch.isfinite(v).all() for v in weights.values()):
         raise BundleError("the weights have values that are not finite in half precision; nothing was written")
     save_file(weights, folder / "model.safetensors")
-    backend = load_network(folder, model.spec, model.config)
-    for graph, inputs, names, outputs, axes in _graphs(backend.model):
-        proto = _trace(_Graph(backend.model, graph), inputs, names, outputs, axes)
+    network = load_network(folder, model.spec, model.config).model
+    for graph, inputs, names, outputs, axes in _graphs(network):
+        proto = _trace(_Graph(network, graph), inputs, names, outputs, axes)
         _share_weights(proto, folder / "model.safetensors")
         (folder / f"{graph}.onnx").write_bytes(proto.SerializeToString())
-    (folder / "README.md").write_text(card, encoding="utf-8")
     content = {"format": FORMAT, "name": name, "config": to_dict(config), "trained": trained}
     (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _check(folder, backend.model)
+    _check(folder, network)
 
 
 def _graphs(model: MusicVAE) -> list[tuple[str, tuple[Tensor, ...], list[str], list[str], dict[str, dict[int, str]]]]:
@@ -94,7 +93,7 @@ def _graphs(model: MusicVAE) -> list[tuple[str, tuple[Tensor, ...], list[str], l
          {"tokens": {0: "B", 2: "S"}, "lengths": {0: "B"}, "mu": {0: "B"}, "sigma": {0: "B"}}),
         ("start", (torch.zeros(1, config.z),), ["z"], ["bar", "state"], {"z": {0: "B"}, "bar": n, "state": n}),
         ("step", step, ["before", "bar", "state", "noise", "temperature"], ["slot", "new_state", "logits"],
-         {k: n for k in ("before", "bar", "state", "noise", "slot", "new_state", "logits")}),
+         dict.fromkeys(("before", "bar", "state", "noise", "slot", "new_state", "logits"), n)),
     ]  # fmt: skip
 
 
@@ -109,7 +108,7 @@ def _trace(
         torch.onnx.export(
             module,
             inputs,
-            buffer,
+            buffer,  # type: ignore[arg-type]  # any file is taken, the stub says a path
             input_names=names,
             output_names=outputs,
             dynamic_axes=axes,
@@ -152,11 +151,12 @@ def _check(folder: Path, model: MusicVAE) -> None:
     z = rng.standard_normal((B, config.z), dtype=np.float32)
     noise = rng.gumbel(size=(B * config.bars, sum(spec.sizes))).astype(np.float32)
     first = np.tile(np.array(spec.sizes), (B * config.bars, 1))
-    for label, run in (
-        ("encode", lambda b: b.encode(tokens, lengths)),
-        ("start", lambda b: b.start(z)),
-        ("step", lambda b: b.step(first, *b.start(z), noise, 0.7)),
-    ):
+    runs: dict[str, Callable[[Backend], tuple[Any, ...]]] = {
+        "encode": lambda backend: backend.encode(tokens, lengths),
+        "start": lambda backend: backend.start(z),
+        "step": lambda backend: backend.step(first, *backend.start(z), noise, 0.7),
+    }
+    for label, run in runs.items():
         pairs = zip(run(torch_backend), run(onnx_backend), strict=True)
         worst = max(float(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max()) for a, b in pairs)
         if not worst <= TOLERANCE:

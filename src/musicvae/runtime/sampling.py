@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -120,8 +121,6 @@ def predict_tokens(
         np.put_along_axis(noise, truth + edges[:-1], np.float32(1e12), axis=1)
         _, state, logits = backend.step(before, bar, state, noise, 1.0)
         rows = np.asarray(logits)
-        predicted[open_, slot] = np.stack(
-            [rows[:, a:b].argmax(axis=1) for a, b in zip(edges, edges[1:], strict=False)], axis=1
-        )
+        predicted[open_, slot] = np.stack([rows[:, a:b].argmax(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
         before = truth
     return predicted.reshape(B, U, S, F)

@@ -15,7 +15,7 @@ from musicvae.config import ModelConfig, TokenSpec
 from musicvae.errors import BundleError
 from musicvae.model import MusicVAE
 
-__all__ = ["TorchBackend", "load_network"]
+__all__ = ["TorchBackend", "load_network", "read_weights"]
 
 
 class TorchBackend:
@@ -57,12 +57,19 @@ class TorchBackend:
 
 def load_network(folder: Path, spec: TokenSpec, config: ModelConfig) -> TorchBackend:
     """Open a bundle's weights in float32; raises BundleError if they are absent or do not fit the settings."""
-    path = folder / "model.safetensors"
     network = MusicVAE(spec, config, groups=1).eval()
     try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(
-            f"{path}: cannot be loaded ({str(error).splitlines()[-1].strip()}). Export the model again"
-        ) from None
+        network.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise BundleError(f"{folder}: weights and settings do not fit ({reason}). Export the model again") from None
     return TorchBackend(network)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read a bundle's weights as float32; raises BundleError if they cannot be read."""
+    path = folder / "model.safetensors"
+    try:
+        return {name: value.float() for name, value in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}). Export the model again") from None

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+import musicvae
 from musicvae.codecs import PianoCodec, codec
 from musicvae.config import Config, TrainConfig, from_dict, to_dict
-from musicvae.data.dataset import Batch, Clips, Dataset
+from musicvae.data.dataset import Batch, Dataset
 from musicvae.errors import ConfigError, TrainingError
 from musicvae.evaluate.reconstruction import NoteCounts, count_notes
 from musicvae.model import MusicVAE, elbo, scores
@@ -37,7 +38,7 @@ from musicvae.runtime.sampling import draw_tokens, generators, prior
 from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
 
-__all__ = ["Event", "learning_rate", "resumable", "train"]
+__all__ = ["Event", "learning_rate", "resumable", "stored_config", "train"]
 
 LOG_STEPS = 20
 SAVE_SECONDS = 60.0
@@ -72,9 +73,11 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.train.seed)
             self.model = MusicVAE(self.codec.spec, config.model).to(self.device)
+        self.parameters = sum(p.numel() for p in self.model.parameters())
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, fused=True)
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "best": None}
         self.saved = time.monotonic()
+        self.init: dict[str, Any] | None = None
 
     # ------------------------------------------------------------------------------------------ one step
     def update(self, step: int) -> dict[str, float]:
@@ -95,7 +98,7 @@ class Run:
             loss = elbo(output, tokens, self.codec.spec, self.config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         slots = len(output.logits.slots)
-        (loss.loss_nats * len(tokens) / slots).backward()  # nats a slot: a scale on which one clipping norm serves all
+        (loss.loss_nats * len(tokens) / slots).backward()  # type: ignore[no-untyped-call]  # nats a slot: a scale on which one clipping norm serves all
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.grad_clip)
         nats = float(loss.loss_nats.detach())
         if not math.isfinite(nats) or not math.isfinite(float(norm)):
@@ -103,7 +106,7 @@ class Run:
             kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
             raise TrainingError(
                 f"step {step + 1}: loss {nats}, gradient norm {float(norm)}: not finite (seed {settings.seed}). "
-                f"Nothing was changed by this step; {kept}. Try a lower learning rate: --resume --set train.lr={settings.lr / 3:.1g}"
+                f"Nothing was changed by this step; {kept}. Try a lower rate: --set train.lr={settings.lr / 3:.1g}"
             )
         self.optimizer.step()
         counts = scores(output.logits, tokens, self.codec.spec)
@@ -123,7 +126,8 @@ class Run:
         """Score held-out clips, always the same ones: teacher-forced, and decoded greedily from mu."""
         settings = self.config.train
         whole = self.valid.spread(settings.validation_clips)
-        right, total, recon, kl, slots, mus = 0.0, 0.0, 0.0, 0.0, 0, []
+        right = total = np.zeros(len(self.codec.spec.sizes) + 1)
+        total_loss, recon, kl, slots, mus = 0.0, 0.0, 0.0, 0, []
         for part in _parts(whole, settings.batch):
             tokens, lengths = torch.from_numpy(part.tokens).to(self.device), torch.from_numpy(part.lengths)
             with torch.no_grad(), self.autocast():
@@ -131,6 +135,7 @@ class Run:
                 loss = elbo(output, tokens, self.codec.spec, self.config.loss)
                 counts = scores(output.logits, tokens, self.codec.spec)
             right, total = right + counts.right.double().cpu().numpy(), total + counts.total.double().cpu().numpy()
+            total_loss += float(loss.loss_nats) * len(tokens)
             recon, kl = recon + float(loss.recon_nats.sum()), kl + float(loss.kl_nats.sum())
             slots += len(output.logits.slots)
             mus.append(output.mu.cpu().numpy())
@@ -140,9 +145,8 @@ class Run:
         notes = NoteCounts()
         for original, copy in zip(whole.tokens[some], greedy, strict=True):
             notes += count_notes(self.codec.decode(original), self.codec.decode(copy))
-        free = self.config.loss.free_bits * math.log(2)
         figures = {
-            "loss_nats": recon / B + self.config.loss.beta * max(0.0, kl / B - free),
+            "loss_nats": total_loss / B,
             "recon_nats": recon / B,
             "kl_nats": kl / B,
             "nats_per_slot": recon / slots,
@@ -186,6 +190,24 @@ class Run:
             partial.write_text("".join(f"{x}\n" for x in lines))
             partial.replace(metrics)
 
+    def begin_with(self, source: str | Path) -> None:
+        """Take the weights of a run or a model, and nothing else of it."""
+        from musicvae.runtime import bundle
+        from musicvae.runtime.torch import read_weights
+
+        if resumable(Path(source)):
+            loaded = checkpoint.load(Path(source) / "last.safetensors")
+            weights, info = loaded.weights, json.loads((Path(source) / "run.json").read_text(encoding="utf-8"))
+            self.init = {"run": str(source), **loaded.state, "sessions": info["sessions"], "init": info["init"]}
+        else:
+            weights = read_weights(bundle.find(source))
+            self.init = {"model": str(source)}
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise TrainingError(f"--init {source}: its sizes are not those of this run ({reason})") from None
+
     def log(self, kind: str, **figures: Any) -> None:
         """Append a line to metrics.jsonl and report it."""
         step = self.state["step"]
@@ -217,6 +239,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
+    init: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     sample_every: int = 5,
@@ -226,7 +249,9 @@ def train(
     """Train on a prepared data set and return the last validation's figures.
 
     `data` is the folder that `prepare` wrote and `out` the run's folder. With `resume`, a run that is there goes on
-    where its last checkpoint was written (one a minute); its codec and model must be those of `config`. `device` is
+    where its last checkpoint was written (one a minute); its codec and model must be those of `config`. A new run
+    begins with the weights of `init`, a run's folder or a model's name or folder, if given: the sizes must be the same,
+    the number of bars need not. `device` is
     auto, cpu, cuda or cuda:1; `precision` auto, float32 or bfloat16 (autocast). New clips are written every
     `sample_every` epochs (0: never). `stop_after` ends this call after that many steps in all, as Ctrl-C does: with a
     checkpoint. Raises DataError, ConfigError or TrainingError; a loss that is not finite leaves the last checkpoint.
@@ -238,15 +263,17 @@ def train(
     if resume and resumable(out):
         _same_run(out, config, run.dataset)
         run.resume()
+    elif init is not None:
+        run.begin_with(init)
     out.mkdir(parents=True, exist_ok=True)
     _describe(run, data)
     report(
         Event(
             "start",
             {
-                "message": f"{len(run.dataset.songs)} songs, {len(run.clips)} clips of {config.model.bars} bars to train on, "
-                f"{len(run.valid)} held out; {sum(p.numel() for p in run.model.parameters()) / 1e6:.1f} M parameters; "
-                f"{run.device}, {'bfloat16' if run.amp else 'float32'}",
+                "message": f"{len(run.dataset.songs)} songs, {len(run.clips)} clips of {config.model.bars} bars, "
+                f"{len(run.valid)} more held out; {run.parameters / 1e6:.1f} M parameters; {run.device}, "
+                f"{'bfloat16' if run.amp else 'float32'}",
                 "step": run.state["step"],
                 "steps": run.total_steps,
                 "epoch_steps": run.epoch_steps,
@@ -315,6 +342,15 @@ def learning_rate(step: int, total: int, settings: TrainConfig) -> float:
     return warm * (settings.lr_min + (settings.lr - settings.lr_min) * fall)
 
 
+def stored_config(out: Path) -> Config:
+    """Return the settings of a run; raises TrainingError if they cannot be read."""
+    path = out / "config.json"
+    try:
+        return from_dict(Config, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError, ConfigError) as error:
+        raise TrainingError(f"{out}: its settings cannot be read ({error})") from None
+
+
 def resumable(out: Path) -> bool:
     """Return whether a folder holds a run that can go on."""
     return (out / "last.safetensors").exists()
@@ -343,11 +379,11 @@ def _interruptible() -> Iterator[list[int]]:
 
 
 def _same_run(out: Path, config: Config, dataset: Dataset) -> None:
+    stored = stored_config(out)
     try:
-        stored = from_dict(Config, json.loads((out / "config.json").read_text()), str(out / "config.json"))
-        sha256 = json.loads((out / "run.json").read_text())["data"]["sha256"]
+        sha256 = json.loads((out / "run.json").read_text(encoding="utf-8"))["data"]["sha256"]
     except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{out}: cannot be continued, config.json or run.json cannot be read ({error})") from None
+        raise TrainingError(f"{out}: cannot be continued, run.json cannot be read ({error})") from None
     for part in ("codec", "model"):
         if getattr(stored, part) != getattr(config, part):
             raise ConfigError(
@@ -362,12 +398,15 @@ def _same_run(out: Path, config: Config, dataset: Dataset) -> None:
 def _describe(run: Run, data: str | Path) -> None:
     """Write config.json and run.json."""
     path = run.out / "run.json"
-    sessions = json.loads(path.read_text())["sessions"] if run.state["step"] and path.exists() else []
+    before = json.loads(path.read_text(encoding="utf-8")) if run.state["step"] and path.exists() else {}
+    sessions = before.get("sessions", [])
     sessions.append(
         {
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "from_step": run.state["step"],
+            "musicvae": musicvae.__version__,
+            "commit": _commit(),
             "device": torch.cuda.get_device_name(run.device)
             if run.device.type == "cuda"
             else f"{_cpu()}, {torch.get_num_threads()} threads",
@@ -379,15 +418,30 @@ def _describe(run: Run, data: str | Path) -> None:
     info = {
         "data": {
             "folder": str(data),
+            "sources": [Path(s["source"]).name for s in run.dataset.info.get("sources", [])],
             **{k: run.dataset.info.get(k) for k in ("songs", "bars", "notes", "settings", "sha256")},
         },
         "clips": {"train": len(run.clips), "valid": len(run.valid), "epoch": run.clips.epoch},
+        "init": before.get("init") or run.init,
         "sessions": sessions,
     }
     for name, content in (("config.json", to_dict(run.config)), ("run.json", info)):
         partial = run.out / f"{name}.partial"
         partial.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(partial, run.out / name)
+        partial.replace(run.out / name)
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree that runs, marked where it has changes; None outside a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    try:
+        commit = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            (*git, "status", "--porcelain", "."), capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit} with changes" if changed else commit
 
 
 def _cpu() -> str:
@@ -421,5 +475,5 @@ def _amp(device: torch.device, precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

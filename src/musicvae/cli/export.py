@@ -1,0 +1,106 @@
+"""musicvae export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musicvae.cli import options
+from musicvae.errors import DataError, MissingExtraError, TrainingError
+
+SAMPLES_SEED = 0
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
+@click.option("--name", help="What the model is called. [default: the folder's name]")
+@click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="best: lowest validation loss; last: where the run stands.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Data set whose test songs are scored for the card. [default: the run's own, if it is there]",
+)
+@click.option(
+    "--clips", type=click.IntRange(min=0), default=512, show_default=True, help="Test clips to score (0: none)."
+)
+def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path | None, clips: int) -> None:
+    """Turn RUN, a folder that `musicvae train` wrote, into a model that every other command can use.
+
+    The model is scored on songs that were neither trained on nor used for validation; the figures stand in its card.
+    """
+    try:
+        from musicvae.runtime.export import write_bundle
+        from musicvae.train import checkpoint as checkpoints
+        from musicvae.train.loop import stored_config
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors", "onnx"):
+            raise
+        raise MissingExtraError("Exporting", "train") from None
+    from musicvae.codecs import codec
+    from musicvae.model import MusicVAE
+
+    path = run / f"{checkpoint}.safetensors"
+    if checkpoint == "best" and not path.exists():
+        path = run / "last.safetensors"  # the run has not come to its first validation
+    if not path.exists():
+        raise TrainingError(f"{run}: holds no checkpoint. Name a folder that `musicvae train` wrote")
+    config, loaded = stored_config(run), checkpoints.load(path)
+    network = MusicVAE(codec(config.codec).spec, config.model)
+    loaded.restore(network)
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    parameters = sum(p.numel() for p in network.parameters())
+    trained = {**info, **loaded.state, "checkpoint": path.stem, "parameters": parameters}
+    name = name or out.resolve().name
+    write_bundle(network, config, out, name=name, trained=trained)
+    held_out = _score(out, data or Path(info["data"]["folder"]), clips, required=data is not None) if clips else None
+    from musicvae.evaluate.card import model_card
+
+    (out / "README.md").write_text(model_card(name, config, trained, held_out), encoding="utf-8")
+    if held_out:
+        (out / "evaluation.json").write_text(json.dumps(held_out, indent=1) + "\n", encoding="utf-8")
+    size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
+    click.echo(f"{out}: {parameters / 1e6:.1f} M parameters, {size:.1f} MB, step {trained['step']}")
+    click.echo(f"Hear it with: musicvae generate --model {out}", err=True)
+
+
+def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, Any] | None:
+    """Score a bundle on test clips; None where the data set is not there and was not asked for."""
+    from musicvae.data.dataset import SPLITS, Dataset
+    from musicvae.evaluate.features import plausibility
+    from musicvae.evaluate.reconstruction import reconstruction
+    from musicvae.runtime.engine import load
+
+    model = load(folder)
+    try:
+        dataset = Dataset(data)
+        clips = dataset.clips("test", model.codec, model.bars)
+        clips.require()
+    except DataError as error:
+        if required:
+            raise
+        click.echo(f"The card has no figures: {error}", err=True)
+        return None
+    batch = clips.spread(count)
+    table = reconstruction(model.backend, model.codec, batch, options.progress("scoring"))
+    samples = model.sample(len(batch.tokens), temperature=1.0, seed=SAMPLES_SEED, progress=options.progress("drawing"))
+    return {
+        "songs": int((dataset.songs["split"] == SPLITS.index("test")).sum()),
+        "clips": len(batch.tokens),
+        "reconstruction": table,
+        "samples": {
+            "clips": len(samples),
+            "temperature": 1.0,
+            "seed": SAMPLES_SEED,
+            "features": plausibility(samples, [model.codec.decode(t) for t in batch.tokens]),
+        },
+    }

@@ -1,0 +1,121 @@
+"""The model card: what a model is, where it comes from, and what it can do, from the run's own files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from musicvae.config import Config
+
+__all__ = ["model_card"]
+
+CREDITS = {
+    "lpd": "Lakh Pianoroll Dataset (Hao-Wen Dong et al., 2018), derived from the Lakh MIDI Dataset (Colin Raffel, 2016), CC BY 4.0.",
+    "pop909": "POP909 (Ziyu Wang et al., ISMIR 2020), MIT.",
+}
+"""Credit for data sets that are recognised by the names of their sources."""
+
+
+def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dict[str, Any] | None) -> str:
+    """Write the card in Markdown.
+
+    `trained` is what the run recorded (run.json and its last state) and `held_out` what `musicvae export` measured on
+    the test songs: `songs`, `clips`, `reconstruction` and `samples`; None where it measured nothing.
+    """
+    model = config.model
+    lines = [
+        f"# {name}",
+        "",
+        f"A MusicVAE for polyphonic piano: {model.bars} bars of 4/4 on a grid of {config.codec.steps_per_beat} steps a beat from one "
+        f"latent vector of {model.z} dimensions. {model.encoder.capitalize()} encoder, conductor, decoder with chained heads; "
+        f"{trained['parameters'] / 1e6:.1f} million parameters, stored in half precision.",
+        "",
+        *_data(trained["data"], trained["clips"]),
+        *_training(config, trained),
+        *(
+            _held_out(held_out)
+            if held_out
+            else ["## Held-out songs", "", "Not measured: the data set was not at hand at export."]
+        ),
+        "",
+        "## What it is for, and what not",
+        "",
+        "It plays in the manner of the piano tracks it was trained on, and knows nothing of other music. What it plays may come "
+        "close to its training songs: look before you publish. It knows no tempo, no pedal, no meter but 4/4, and nothing "
+        "finer than its grid.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _data(data: dict[str, Any], clips: dict[str, Any]) -> list[str]:
+    songs = data["songs"]
+    sources = ", ".join(f"`{s}`" for s in data.get("sources", []))
+    credit = [text for key, text in CREDITS.items() if key in sources.lower()]
+    return [
+        "## Data",
+        "",
+        f"{sources or 'A prepared data set'}: {sum(songs.values()):,} songs ({songs['train']:,} to train on, {songs['valid']:,} for validation, "
+        f"{songs['test']:,} for the test; split by song, by a hash of its notes), {data['bars']:,} bars, {data['notes']:,} notes; "
+        f"{clips['train']:,} clips to train on, which overlap.",
+        "",
+        *[f"Credit: {text}\n" for text in credit],
+    ]
+
+
+def _training(config: Config, trained: dict[str, Any]) -> list[str]:
+    stages = [*_earlier(trained.get("init")), trained]
+    lines = ["## Training", ""]
+    for number, stage in enumerate(stages, 1):
+        session = stage["sessions"][0]
+        lines += [
+            f"{number}. `{' '.join(session['command'])}`  ",
+            f"   {stage['step']:,} steps in {stage['seconds'] / 3600:.2f} hours on {session['device']} ({session['precision']}), "
+            f"{len(stage['sessions'])} session{'s' if len(stage['sessions']) > 1 else ''}, commit `{session['commit']}`, "
+            f"musicvae {session['musicvae']}, torch {session['torch']}.",
+        ]
+    train, loss = config.train, config.loss
+    return [
+        *lines,
+        "",
+        f"Seed {train.seed}; batches of {train.batch} clips, each transposed by −{train.transpose_down} to +{train.transpose_up} "
+        f"semitones; Adam, learning rate {train.lr:g} to {train.lr_min:g} ({train.lr_schedule}); β {loss.beta:g}, "
+        f"{loss.free_bits:g} free bits.",
+        "",
+    ]
+
+
+def _earlier(init: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the runs whose weights a run began with, the first one first."""
+    return [*_earlier(init.get("init")), init] if init and "sessions" in init else []
+
+
+def _held_out(held_out: dict[str, Any]) -> list[str]:
+    table = held_out["reconstruction"]
+    fields = [k for k in table["model"] if not k.startswith(("onset", "duration_"))]
+    lines = [
+        "## Held-out songs",
+        "",
+        f"{held_out['clips']} clips of the {held_out['songs']} test songs. Teacher-forced accuracy: the likeliest value of each field, "
+        "given the latent vector and the true notes before (position over all slots with their end marks, the others and *all fields at once* over "
+        "notes). Onset and duration F1: the model decodes its own output greedily from the posterior's mean; exact pitch and onset "
+        "step, durations on matched notes.",
+        "",
+        f"| | {' | '.join(fields)} | onset F1 | duration F1 |",
+        f"|---|{'---|' * (len(fields) + 2)}",
+    ]
+    for row, figures in table.items():
+        values = [*(figures[f] for f in fields), figures["onset_f1"], figures["duration_f1"]]
+        lines.append(f"| {row} | {' | '.join(f'{v:.3f}' for v in values)} |")
+    samples = held_out["samples"]
+    lines += [
+        "",
+        f"{samples['clips']} clips drawn from the prior at temperature {samples['temperature']:g}, beside the test clips:",
+        "",
+        "| | 5–95 % of the data | median of the data | median of the samples | samples inside 5–95 % |",
+        "|---|---|---|---|---|",
+    ]
+    for feature, f in samples["features"].items():
+        lines.append(
+            f"| {feature.replace('_', ' ')} | {f['low']:.2f}–{f['high']:.2f} | {f['reference_median']:.2f} | {f['median']:.2f} | {f['inside']:.1%} |"
+        )
+    return lines
