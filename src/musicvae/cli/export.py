@@ -41,7 +41,7 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
     try:
         from musicvae.runtime.export import write_bundle
         from musicvae.train import checkpoint as checkpoints
-        from musicvae.train.loop import stored_config
+        from musicvae.train.record import read_record, stored_config
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors", "onnx"):
             raise
@@ -57,7 +57,7 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
     config, loaded = stored_config(run), checkpoints.load(path)
     network = MusicVAE(codec(config.codec).spec, config.model)
     loaded.restore(network)
-    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    info = read_record(run)
     parameters = sum(p.numel() for p in network.parameters())
     trained = {**info, **loaded.state, "checkpoint": path.stem, "parameters": parameters}
     name = name or out.resolve().name

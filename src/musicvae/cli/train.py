@@ -13,7 +13,7 @@ from musicvae.config import PRESETS, Config, docs, override, preset
 from musicvae.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from musicvae.train.loop import Event
+    from musicvae.train.report import Event
 
 
 def _settings_help() -> str:
@@ -91,7 +91,8 @@ def command(
     metrics.jsonl, new clips to samples/ in the run's folder.
     """
     try:
-        from musicvae.train.loop import resumable, stored_config, train
+        from musicvae.train.loop import train
+        from musicvae.train.record import resumable, stored_config
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
             raise
@@ -129,36 +130,25 @@ class _Progress:
         self.interrupted = False
 
     def __call__(self, event: Event) -> None:
-        data = event.data
-        if event.kind == "start":
-            from tqdm import tqdm
+        from musicvae.train.report import figures, line
 
-            self.write(data["message"])
-            self.steps, self.epoch_steps = data["steps"], data["epoch_steps"]
-            if sys.stderr.isatty():
-                self.bar = tqdm(total=data["steps"], initial=data["step"], unit="step", dynamic_ncols=True)
-        elif event.kind == "train":
-            figures = (
-                f"{data['nats_per_slot']:.3f} nats/slot · KL {data['kl_nats']:.0f} nats · {_accuracies(data)} · "
-                f"{data['clips_per_second']:.0f} clips/s"
-            )
+        data = event.data
+        if event.kind == "train":
             if self.bar is not None:
                 self.bar.set_description(f"epoch {data['epoch']:.2f}")
-                self.bar.set_postfix_str(figures)
+                self.bar.set_postfix_str(figures(data))
                 self.bar.update(data["step"] - self.bar.n)
             elif data["step"] % 100 == 0:
-                self.write(f"step {data['step']}/{self.steps} · epoch {data['epoch']:.2f} · {figures}")
-        elif event.kind == "valid":
-            self.write(
-                f"epoch {data['epoch']:.0f}, held-out songs: {data['nats_per_slot']:.3f} nats/slot · "
-                f"KL {data['kl_nats']:.0f} nats · {_accuracies(data)} · greedy onset F1 {data['onset_f1']:.3f}"
-            )
-        elif event.kind == "end":
+                self.write(line(event))
+            return
+        if event.kind == "end":
             self.interrupted = data["interrupted"]
             self.close()
-            self.write(data["message"])
-        else:
-            self.write(data["message"])
+        self.write(line(event))
+        if event.kind == "start" and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=data["steps"], initial=data["step"], unit="step", dynamic_ncols=True)
 
     def write(self, line: str) -> None:
         """Print a line without breaking the bar."""
@@ -172,7 +162,3 @@ class _Progress:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-
-def _accuracies(data: dict[str, Any]) -> str:
-    return " ".join(f"{k.removeprefix('accuracy_')} {v:.3f}" for k, v in data.items() if k.startswith("accuracy_"))

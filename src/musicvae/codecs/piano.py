@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from musicvae.config import CodecConfig, Field, Stream, TokenSpec
 from musicvae.errors import CodecError
-from musicvae.music.score import PARTS, Change, Score
+from musicvae.music.score import PARTS, Change, Score, one_key_one_note
 
 __all__ = ["Encoded", "PianoCodec"]
 
@@ -59,8 +59,9 @@ class PianoCodec:
         """Turn the piano part of a Score into tokens, the bars as they are.
 
         Notes that the codec cannot hold are changed or dropped, and each kind is counted in `changes`: pitches
-        outside the range, notes longer than the longest or sounding past the last bar, notes beyond the cap of a
-        bar, velocities between two levels (at most half a level away). Raises CodecError for another meter or grid.
+        outside the range, notes that share a key (see `one_key_one_note`), notes longer than the longest or
+        sounding past the last bar, notes beyond the cap of a bar, velocities between two levels (at most half a
+        level away). Raises CodecError for another meter or grid.
         """
         if score.meter != METER:
             raise CodecError(
@@ -83,10 +84,13 @@ class PianoCodec:
         others = note("dropped: not of the piano part", score.part != PARTS.index("piano"))
         outside = note(f"dropped: pitch outside {low}–{high}", ~others & ((score.pitch < low) | (score.pitch > high)))
         kept = score.select(~(others | outside))
-        again = np.zeros(len(kept), dtype=bool)
-        again[1:] = (np.diff(kept.onset) == 0) & (np.diff(kept.pitch) == 0)  # sorted, the longest of them last
-        again[:-1], again[-1:] = again[1:].copy(), False
-        kept = kept.select(~note("merged: same pitch and onset as another note", again))
+        struck = one_key_one_note(kept.onset, kept.pitch, kept.duration, kept.velocity)
+        for reason, notes in (
+            ("merged: same key on the same step", struck.merged),
+            ("cut: its key is struck again", struck.cut),
+        ):
+            changes += [Change(reason, notes)] if notes else []
+        kept = Score.of(*struck[:4], bars=score.bars, steps_per_beat=score.steps_per_beat)
         bar, position = np.divmod(kept.onset, self.steps_per_bar)
         slot = _slots(bar)
         full = note(f"dropped: more than {self.config.max_notes} notes in a bar", slot >= self.config.max_notes)
@@ -101,8 +105,8 @@ class PianoCodec:
     def decode(self, tokens: NDArray[np.integer], tempo: float = 120.0) -> Score:
         """Turn tokens (bars, slots, 4) into a Score; any integers in range are accepted.
 
-        What follows a bar's first end mark is ignored. A pitch struck while it sounds ends the older note, as on
-        the instrument; of two notes with one onset and pitch the longer stays; notes end with the last bar.
+        What follows a bar's first end mark is ignored; notes share one keyboard (`one_key_one_note`) and end with the
+        last bar.
         """
         U, _, F = tokens.shape
         if len(self.spec.sizes) != F:
@@ -110,19 +114,13 @@ class PianoCodec:
         ended = np.logical_or.accumulate(tokens[..., 0] == self.spec.end, axis=1)  # (U, S)
         bar, slot = np.nonzero(~ended)
         position, pitch, duration, level = tokens[bar, slot].T.astype(np.int64)
-        onset = bar * self.steps_per_bar + position
-        order = np.lexsort((-duration, onset, pitch))
-        onset, pitch, duration, level = onset[order], pitch[order], duration[order] + 1, level[order]
-        first = np.ones(len(onset), dtype=bool)
-        first[1:] = (np.diff(onset) != 0) | (np.diff(pitch) != 0)
-        onset, pitch, duration, level = onset[first], pitch[first], duration[first], level[first]
-        limit = np.full(len(onset), U * self.steps_per_bar)
-        same = np.diff(pitch) == 0
-        limit[:-1][same] = onset[1:][same]
+        onset, pitch, duration, level, _, _ = one_key_one_note(
+            bar * self.steps_per_bar + position, pitch, duration + 1, level
+        )
         return Score.of(
             onset,
             pitch + self.config.pitch_low,
-            np.minimum(duration, limit - onset),
+            np.minimum(duration, U * self.steps_per_bar - onset),
             self._velocity(level),
             bars=U,
             steps_per_beat=self.config.steps_per_beat,

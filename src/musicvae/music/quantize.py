@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from musicvae.errors import CodecError, ReadError
 from musicvae.music.raw import RawNotes
-from musicvae.music.score import GRIDS, Change, Reading, Report, Score, steps_per_bar
+from musicvae.music.score import GRIDS, Change, Reading, Report, Score, one_key_one_note, steps_per_bar
 
 __all__ = ["MAX_BARS", "quantize"]
 
@@ -71,8 +71,10 @@ def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: boo
     _count(changes, f"cut: longer than {MAX_BARS} bars", int((duration > last).sum()))
     duration = np.clip(duration, 1, last)
 
-    place, duration, velocity = _one_key_one_note(pitch * (2 * last) + onset, duration, velocity, changes)
-    pitch, onset = np.divmod(place, 2 * last)
+    struck = one_key_one_note(onset, pitch, duration, velocity)
+    _count(changes, "merged: same key on the same step", struck.merged)
+    _count(changes, "cut: its key is struck again", struck.cut)
+    onset = struck.onset
 
     bars = 1 + int(onset.max()) // per_bar
     if raw.length is not None and stretch.start == 0 and stretch.stop == math.inf:
@@ -80,36 +82,15 @@ def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: boo
         bars = min(max(bars, said), MAX_BARS)
     score = Score.of(
         onset,
-        pitch,
-        duration,
-        velocity,
+        struck.pitch,
+        struck.duration,
+        struck.velocity,
         bars=bars,
         steps_per_beat=steps_per_beat,
         meter=stretch.meter,
         tempo=raw.tempo,
     )
     return Reading(score, Report(source, len(raw.start), len(score), tuple(changes)))
-
-
-def _one_key_one_note(
-    place: NDArray[np.int64], duration: NDArray[np.int64], velocity: NDArray[np.int64], changes: list[Change]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Merge notes of one `place`, keeping the longest and the loudest, and end each note where the next begins.
-
-    `place` (N,) numbers the steps of all keys one after another, with room for the longest note between two
-    keys, so that in sorted order the next note is the next of the same key or too far away to matter.
-    """
-    order = np.argsort(place, kind="stable")
-    place, duration, velocity = place[order], duration[order], velocity[order]
-    first = np.flatnonzero(np.concatenate(([True], np.diff(place) > 0)))
-    _count(changes, "merged: same key on the same step", len(place) - len(first))
-    place = place[first]
-    duration, velocity = np.maximum.reduceat(duration, first), np.maximum.reduceat(velocity, first)
-    gap = np.diff(place)
-    cut = duration[:-1] > gap
-    _count(changes, "cut: its key is struck again", int(cut.sum()))
-    duration[:-1][cut] = gap[cut]
-    return place, duration, velocity
 
 
 def _round(ticks: NDArray[np.int64], steps_per_beat: int, ticks_per_beat: int) -> NDArray[np.int64]:

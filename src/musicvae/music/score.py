@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from musicvae.errors import CodecError
 
-__all__ = ["GRIDS", "PARTS", "Change", "Reading", "Report", "Score"]
+__all__ = ["GRIDS", "PARTS", "Change", "Reading", "Report", "Score", "Struck", "one_key_one_note"]
 
 PARTS = ("piano", "melody", "bass", "drums")
 """Names of the parts; `Score.part` holds indices into this tuple."""
@@ -191,6 +191,42 @@ class Reading(NamedTuple):
 
     score: Score
     report: Report
+
+
+class Struck(NamedTuple):
+    """Notes as one keyboard plays them; see `one_key_one_note`. Columns (M,), sorted by pitch, then onset."""
+
+    onset: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+    duration: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    merged: int
+    """Notes that became one with another."""
+    cut: int
+    """Notes that end earlier than they did."""
+
+
+def one_key_one_note(onset: ArrayLike, pitch: ArrayLike, duration: ArrayLike, velocity: ArrayLike) -> Struck:
+    """Let notes (N,) share one keyboard: what MIDI can say of a part, and what a piano can play.
+
+    Notes with one onset and pitch become one, as long and as loud as the longest and the loudest of them; a note that
+    still sounds when its key is struck again ends there.
+    """
+    onset, pitch, duration, velocity = (np.asarray(c, dtype=np.int64) for c in (onset, pitch, duration, velocity))
+    order = np.lexsort((onset, pitch))
+    onset, pitch, duration, velocity = onset[order], pitch[order], duration[order], velocity[order]
+    new = np.ones(len(onset), dtype=np.bool_)
+    new[1:] = (np.diff(onset) != 0) | (np.diff(pitch) != 0)
+    first = np.flatnonzero(new)
+    merged = len(onset) - len(first)
+    if merged:
+        duration, velocity = np.maximum.reduceat(duration, first), np.maximum.reduceat(velocity, first)
+        onset, pitch = onset[first], pitch[first]
+    again = np.diff(pitch) == 0
+    gap = np.diff(onset)
+    cut = again & (duration[:-1] > gap)
+    duration[:-1][cut] = gap[cut]
+    return Struck(onset, pitch, duration, velocity, merged, int(cut.sum()))
 
 
 def steps_per_bar(steps_per_beat: int, meter: tuple[int, int]) -> int:

@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-import musicvae
 from musicvae.codecs import PianoCodec, codec
-from musicvae.config import Config, TrainConfig, from_dict, to_dict
+from musicvae.config import Config, TrainConfig
 from musicvae.data.dataset import Batch, Dataset
 from musicvae.errors import ConfigError, TrainingError
 from musicvae.evaluate.reconstruction import NoteCounts, count_notes
@@ -37,21 +33,14 @@ from musicvae.model import MusicVAE, elbo, scores
 from musicvae.runtime.sampling import draw_tokens, generators, prior
 from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
+from musicvae.train.record import read_record, require_same_run, resumable, write_record
+from musicvae.train.report import Event
 
-__all__ = ["Event", "learning_rate", "resumable", "stored_config", "train"]
+__all__ = ["learning_rate", "train"]
 
 LOG_STEPS = 20
 SAVE_SECONDS = 60.0
 SAMPLES = 4
-
-
-class Event(NamedTuple):
-    """Something that happened in a run."""
-
-    kind: str
-    """`start`, `train` (each LOG_STEPS steps), `valid` (each epoch), `samples`, `note` or `end`."""
-    data: dict[str, Any]
-    """The figures, as in metrics.jsonl; `message` for start, note and end."""
 
 
 class Run:
@@ -197,8 +186,8 @@ class Run:
 
         if resumable(Path(source)):
             loaded = checkpoint.load(Path(source) / "last.safetensors")
-            weights, info = loaded.weights, json.loads((Path(source) / "run.json").read_text(encoding="utf-8"))
-            self.init = {"run": str(source), **loaded.state, "sessions": info["sessions"], "init": info["init"]}
+            weights, record = loaded.weights, read_record(Path(source))
+            self.init = {"run": str(source), **loaded.state, "sessions": record["sessions"], "init": record["init"]}
         else:
             weights = read_weights(bundle.find(source))
             self.init = {"model": str(source)}
@@ -261,12 +250,20 @@ def train(
         raise TrainingError(f"{out}: holds a run already. Continue it with --resume, or choose another folder with -o")
     run = Run(Path(data), config, out, device, precision, report)
     if resume and resumable(out):
-        _same_run(out, config, run.dataset)
+        require_same_run(out, config, run.dataset)
         run.resume()
     elif init is not None:
         run.begin_with(init)
     out.mkdir(parents=True, exist_ok=True)
-    _describe(run, data)
+    write_record(
+        out,
+        config,
+        {"train": run.clips, "valid": run.valid},
+        step=run.state["step"],
+        device=run.device,
+        precision="bfloat16" if run.amp else "float32",
+        init=run.init,
+    )
     report(
         Event(
             "start",
@@ -342,20 +339,6 @@ def learning_rate(step: int, total: int, settings: TrainConfig) -> float:
     return warm * (settings.lr_min + (settings.lr - settings.lr_min) * fall)
 
 
-def stored_config(out: Path) -> Config:
-    """Return the settings of a run; raises TrainingError if they cannot be read."""
-    path = out / "config.json"
-    try:
-        return from_dict(Config, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError, ConfigError) as error:
-        raise TrainingError(f"{out}: its settings cannot be read ({error})") from None
-
-
-def resumable(out: Path) -> bool:
-    """Return whether a folder holds a run that can go on."""
-    return (out / "last.safetensors").exists()
-
-
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM in a list, so that a step is never cut in two; a second Ctrl-C stops at once."""
@@ -376,80 +359,6 @@ def _interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _same_run(out: Path, config: Config, dataset: Dataset) -> None:
-    stored = stored_config(out)
-    try:
-        sha256 = json.loads((out / "run.json").read_text(encoding="utf-8"))["data"]["sha256"]
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{out}: cannot be continued, run.json cannot be read ({error})") from None
-    for part in ("codec", "model"):
-        if getattr(stored, part) != getattr(config, part):
-            raise ConfigError(
-                f"{out}: the run has other {part} settings than asked for; a run keeps its own. Start another with -o"
-            )
-    if sha256 != dataset.info.get("sha256"):
-        raise TrainingError(
-            f"{out}: was trained on another data set than {dataset.folder}. Name that one, or start another run with -o"
-        )
-
-
-def _describe(run: Run, data: str | Path) -> None:
-    """Write config.json and run.json."""
-    path = run.out / "run.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if run.state["step"] and path.exists() else {}
-    sessions = before.get("sessions", [])
-    sessions.append(
-        {
-            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "from_step": run.state["step"],
-            "musicvae": musicvae.__version__,
-            "commit": _commit(),
-            "device": torch.cuda.get_device_name(run.device)
-            if run.device.type == "cuda"
-            else f"{_cpu()}, {torch.get_num_threads()} threads",
-            "precision": "bfloat16" if run.amp else "float32",
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        }
-    )
-    info = {
-        "data": {
-            "folder": str(data),
-            "sources": [Path(s["source"]).name for s in run.dataset.info.get("sources", [])],
-            **{k: run.dataset.info.get(k) for k in ("songs", "bars", "notes", "settings", "sha256")},
-        },
-        "clips": {"train": len(run.clips), "valid": len(run.valid), "epoch": run.clips.epoch},
-        "init": before.get("init") or run.init,
-        "sessions": sessions,
-    }
-    for name, content in (("config.json", to_dict(run.config)), ("run.json", info)):
-        partial = run.out / f"{name}.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-        partial.replace(run.out / name)
-
-
-def _commit() -> str | None:
-    """Return the commit of the source tree that runs, marked where it has changes; None outside a checkout."""
-    git = ("git", "-C", str(Path(__file__).parent))
-    try:
-        commit = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            (*git, "status", "--porcelain", "."), capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{commit} with changes" if changed else commit
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _parts(batch: Batch, size: int) -> Iterator[Batch]:

@@ -1,0 +1,123 @@
+"""What a run writes down about itself: config.json and run.json."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import musicvae
+from musicvae.config import Config, from_dict, to_dict
+from musicvae.data.dataset import Clips, Dataset
+from musicvae.errors import ConfigError, TrainingError
+
+__all__ = ["read_record", "require_same_run", "resumable", "stored_config", "write_record"]
+
+
+def resumable(out: Path) -> bool:
+    """Return whether a folder holds a run that can go on."""
+    return (out / "last.safetensors").exists()
+
+
+def stored_config(out: Path) -> Config:
+    """Return the settings of a run; raises TrainingError if they cannot be read."""
+    path = out / "config.json"
+    try:
+        return from_dict(Config, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError, ConfigError) as error:
+        raise TrainingError(f"{out}: its settings cannot be read ({error})") from None
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """Return run.json: data, clips, init and sessions; raises TrainingError if it cannot be read."""
+    try:
+        record: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        if not {"data", "clips", "init", "sessions"} <= record.keys():
+            raise ValueError("it lacks entries")
+    except (OSError, ValueError, AttributeError) as error:
+        raise TrainingError(f"{out / 'run.json'}: cannot be read ({error})") from None
+    return record
+
+
+def require_same_run(out: Path, config: Config, dataset: Dataset) -> None:
+    """Raise ConfigError or TrainingError if a run cannot go on with these settings or this data set."""
+    stored = stored_config(out)
+    for part in ("codec", "model"):
+        if getattr(stored, part) != getattr(config, part):
+            raise ConfigError(
+                f"{out}: the run has other {part} settings than asked for; a run keeps its own. Start another with -o"
+            )
+    if read_record(out)["data"]["sha256"] != dataset.info.get("sha256"):
+        raise TrainingError(
+            f"{out}: was trained on another data set than {dataset.folder}. Name that one, or start another run with -o"
+        )
+
+
+def write_record(
+    out: Path,
+    config: Config,
+    clips: dict[str, Clips],
+    *,
+    step: int,
+    device: torch.device,
+    precision: str,
+    init: dict[str, Any] | None,
+) -> None:
+    """Write config.json, and run.json with this session added to those before (none where `step` is 0)."""
+    dataset = clips["train"].dataset
+    before = read_record(out) if step else {"sessions": [], "init": init}
+    session = {
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "from_step": step,
+        "musicvae": musicvae.__version__,
+        "commit": _commit(),
+        "device": _device_name(device),
+        "precision": precision,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    record = {
+        "data": {
+            "folder": str(dataset.folder),
+            "sources": [Path(s["source"]).name for s in dataset.info.get("sources", [])],
+            **{k: dataset.info.get(k) for k in ("songs", "bars", "notes", "settings", "sha256")},
+        },
+        "clips": {**{split: len(c) for split, c in clips.items()}, "epoch": clips["train"].epoch},
+        "init": before["init"],
+        "sessions": [*before["sessions"], session],
+    }
+    for name, content in (("config.json", to_dict(config)), ("run.json", record)):
+        partial = out / f"{name}.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.replace(out / name)
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree that runs, marked where it has changes; None outside a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    try:
+        commit = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            (*git, "status", "--porcelain", ".."), capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit} with changes" if changed else commit
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
