@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from musicvae.cli import options
-from musicvae.errors import DataError, MissingExtraError, TrainingError
+from musicvae.errors import DataError, MissingExtraError
 
 SAMPLES_SEED = 0
 
@@ -40,36 +40,23 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
     """
     try:
         from musicvae.runtime.export import write_bundle
-        from musicvae.train import checkpoint as checkpoints
-        from musicvae.train.record import read_record, stored_config
+        from musicvae.train.record import open_run
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors", "onnx"):
             raise
         raise MissingExtraError("Exporting", "train") from None
-    from musicvae.codecs import codec
-    from musicvae.model import MusicVAE
-
-    path = run / f"{checkpoint}.safetensors"
-    if checkpoint == "best" and not path.exists():
-        path = run / "last.safetensors"  # the run has not come to its first validation
-    if not path.exists():
-        raise TrainingError(f"{run}: holds no checkpoint. Name a folder that `musicvae train` wrote")
-    config, loaded = stored_config(run), checkpoints.load(path)
-    network = MusicVAE(codec(config.codec).spec, config.model)
-    loaded.restore(network)
-    info = read_record(run)
-    parameters = sum(p.numel() for p in network.parameters())
-    trained = {**info, **loaded.state, "checkpoint": path.stem, "parameters": parameters}
+    opened = open_run(run, checkpoint)
+    trained = opened.trained
     name = name or out.resolve().name
-    write_bundle(network, config, out, name=name, trained=trained)
-    held_out = _score(out, data or Path(info["data"]["folder"]), clips, required=data is not None) if clips else None
+    write_bundle(opened.network, opened.config, out, name=name, trained=trained)
+    held_out = _score(out, data or Path(trained["data"]["folder"]), clips, required=data is not None) if clips else None
     from musicvae.evaluate.card import model_card
 
-    (out / "README.md").write_text(model_card(name, config, trained, held_out), encoding="utf-8")
+    (out / "README.md").write_text(model_card(name, opened.config, trained, held_out), encoding="utf-8")
     if held_out:
         (out / "evaluation.json").write_text(json.dumps(held_out, indent=1) + "\n", encoding="utf-8")
     size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
-    click.echo(f"{out}: {parameters / 1e6:.1f} M parameters, {size:.1f} MB, step {trained['step']}")
+    click.echo(f"{out}: {trained['parameters'] / 1e6:.1f} M parameters, {size:.1f} MB, step {trained['step']}")
     click.echo(f"Hear it with: musicvae generate --model {out}", err=True)
 
 

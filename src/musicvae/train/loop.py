@@ -41,6 +41,7 @@ __all__ = ["learning_rate", "train"]
 LOG_STEPS = 20
 SAVE_SECONDS = 60.0
 SAMPLES = 4
+FEW_STEPS = 500  # fewer updates than this teach next to nothing
 
 
 class Run:
@@ -277,6 +278,9 @@ def train(
             },
         )
     )
+    if run.total_steps < FEW_STEPS:
+        few = f"this run makes only {run.total_steps} updates ({run.epoch_steps} an epoch): raise --epochs or add music"
+        report(Event("note", {"message": few}))
     if not len(run.valid):
         report(Event("note", {"message": "no clip is held out (too few songs): there will be no validation"}))
     with _interruptible() as interrupted:

@@ -8,16 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 import musicvae
+from musicvae.codecs import codec
 from musicvae.config import Config, from_dict, to_dict
 from musicvae.data.dataset import Clips, Dataset
 from musicvae.errors import ConfigError, TrainingError
+from musicvae.model import MusicVAE
+from musicvae.train import checkpoint
 
-__all__ = ["read_record", "require_same_run", "resumable", "stored_config", "write_record"]
+__all__ = ["OpenRun", "open_run", "read_record", "require_same_run", "resumable", "stored_config", "write_record"]
 
 
 def resumable(out: Path) -> bool:
@@ -57,6 +60,35 @@ def require_same_run(out: Path, config: Config, dataset: Dataset) -> None:
         raise TrainingError(
             f"{out}: was trained on another data set than {dataset.folder}. Name that one, or start another run with -o"
         )
+
+
+class OpenRun(NamedTuple):
+    """A run's network and where it comes from."""
+
+    network: MusicVAE
+    """The network with the checkpoint's weights, on the CPU."""
+    config: Config
+    """The run's settings."""
+    trained: dict[str, Any]
+    """run.json, the checkpoint's state (step, seconds, best), its name, and the number of parameters."""
+
+
+def open_run(out: Path, which: str = "best") -> OpenRun:
+    """Open a run's `best` or `last` checkpoint (last, too, before the first validation).
+
+    Raises TrainingError if the folder holds no run or the checkpoint does not fit.
+    """
+    path = out / f"{which}.safetensors"
+    if which == "best" and not path.exists():
+        path = out / "last.safetensors"
+    if not path.exists():
+        raise TrainingError(f"{out}: holds no checkpoint. Name a folder that `musicvae train` wrote")
+    config, loaded = stored_config(out), checkpoint.load(path)
+    network = MusicVAE(codec(config.codec).spec, config.model)
+    loaded.restore(network)
+    parameters = sum(p.numel() for p in network.parameters())
+    trained = {**read_record(out), **loaded.state, "checkpoint": path.stem, "parameters": parameters}
+    return OpenRun(network.eval(), config, trained)
 
 
 def write_record(

@@ -29,7 +29,11 @@ def line(event: Event) -> str:
 def figures(data: dict[str, Any]) -> str:
     """Return the figures of a training or validation event."""
     accuracies = [f"{k.removeprefix('accuracy_')} {v:.3f}" for k, v in data.items() if k.startswith("accuracy_")]
-    parts = [f"{data['nats_per_slot']:.3f} nats/slot", f"KL {data['kl_nats']:.0f} nats", " ".join(accuracies)]
+    parts = [
+        f"loss {data['loss_nats']:.1f} nats/clip, {data['nats_per_slot']:.3f}/slot",
+        f"KL {data['kl_nats']:.0f}",
+        " ".join(accuracies),
+    ]
     if "clips_per_second" in data:
         parts.append(f"{data['clips_per_second']:.0f} clips/s")
     return " · ".join(parts)
