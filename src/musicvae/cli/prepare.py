@@ -11,22 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from musicvae.cli import options
+
 if TYPE_CHECKING:
     from musicvae.data.prepare import Progress, Summary
 
 SHOWN = 8  # reasons in the summary; all of them are in dataset.json
-
-
-def _programs(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
-    """Return the MIDI programs in a text such as `0-7,24`."""
-    chosen: set[int] = set()
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) <= 127):
-            raise click.BadParameter(f"{value!r}; wanted MIDI programs 0 to 127, such as 0-7 or 0,24-31")
-        chosen.update(range(int(first), int(last) + 1))
-    return tuple(sorted(chosen))
 
 
 @click.command(name="prepare")
@@ -39,15 +29,7 @@ def _programs(_: click.Context, __: click.Parameter, value: str) -> tuple[int, .
     show_default=True,
     help="Grid: steps a quarter note.",
 )
-@click.option(
-    "--programs",
-    metavar="LIST",
-    callback=_programs,
-    default="0-7",
-    show_default=True,
-    help="MIDI programs to keep; 0-7 are pianos.",
-)
-@click.option("--any-meter", is_flag=True, help="Keep songs that are not in 4/4, too, their bars counted in 4/4.")
+@options.reading
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that read. [default: one a core]")
 @click.option("--overwrite", is_flag=True, help="Replace DATA if it is a prepared data set.")
 @click.option("--dry-run", is_flag=True, help="Read everything and say what would be kept; write nothing.")
