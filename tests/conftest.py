@@ -1,7 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from musicvae.config import CodecConfig, Config, LossConfig, ModelConfig, TrainConfig
+from musicvae.music import Score
 
 settings.register_profile("musicvae", deadline=None, print_blob=True)  # a busy machine is not a failure
 settings.load_profile("musicvae")
@@ -15,3 +22,92 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real music at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def toy_songs() -> list[Score]:
+    """Sixteen songs of 3 to 18 bars with three to six notes a bar; no key is struck while it sounds."""
+    songs = []
+    for seed in range(16):
+        rng = np.random.default_rng([7, seed])
+        bars = 3 + seed
+        onset = np.concatenate([16 * b + rng.choice(16, rng.integers(3, 7), replace=False) for b in range(bars)])
+        pitch = rng.integers(40, 90, len(onset))
+        duration = np.minimum(rng.integers(1, 30, len(onset)), 16 * bars - onset)
+        order = np.lexsort((onset, pitch))
+        gap = np.where(np.diff(pitch[order]) == 0, np.diff(onset[order]), 999)
+        duration[order[:-1]] = np.minimum(duration[order[:-1]], gap)
+        songs.append(Score.of(onset, pitch, duration, rng.integers(30, 120, len(onset)), bars=bars, tempo=90 + seed))
+    return songs
+
+
+@pytest.fixture(scope="session")
+def toy_music(toy_songs: list[Score], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy songs as MIDI files `0.mid`, `1.mid`, …"""
+    folder = tmp_path_factory.mktemp("music")
+    for i, song in enumerate(toy_songs):
+        song.save(folder / f"{i}.mid")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_data(toy_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set prepared from the toy songs."""
+    from musicvae.data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared") / "data"
+    prepare([toy_music], out, workers=1)
+    return out
+
+
+def toy(encoder: str = "hierarchical", bars: int = 2, **train: object) -> Config:
+    return Config(
+        codec=CodecConfig(max_notes=8),
+        model=ModelConfig(
+            bars=bars,
+            z=6,
+            encoder=encoder,  # type: ignore[arg-type]
+            embedding=8,
+            bar_hidden=6,
+            encoder_hidden=7,
+            conductor_hidden=5,
+            decoder_hidden=9,
+            head_hidden=8,
+        ),
+        loss=LossConfig(free_bits=2),
+        train=TrainConfig(**{"batch": 8, "epochs": 2, "warmup": 2, "validation_clips": 8, **train}),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_config() -> Callable[..., Config]:
+    """Settings of a network of some thousand weights: `toy_config(encoder, bars, **train)`."""
+    return toy
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folder of an exported random network: `toy_bundle(encoder, bars)`; made once a session."""
+    made: dict[tuple[str, int], Path] = {}
+
+    def bundle(encoder: str = "hierarchical", bars: int = 2) -> Path:
+        if (encoder, bars) not in made:
+            import torch
+
+            from musicvae.codecs import codec
+            from musicvae.model import MusicVAE
+            from musicvae.runtime.export import write_bundle
+
+            config = toy(encoder, bars)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(1)
+                network = MusicVAE(codec(config.codec).spec, config.model)
+            with torch.no_grad():
+                for parameter in network.parameters():  # a fresh network hears little of z
+                    parameter.mul_(4)
+                network.decoder.heads.out[0].bias[-1] -= 4  # fewer ends
+            made[encoder, bars] = tmp_path_factory.mktemp("bundle") / f"{encoder}-{bars}"
+            write_bundle(network, config, made[encoder, bars], name="toy", trained={"steps": 0})
+        return made[encoder, bars]
+
+    return bundle

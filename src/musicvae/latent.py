@@ -16,8 +16,10 @@ def slerp(a: NDArray[np.floating], b: NDArray[np.floating], t: float) -> NDArray
     linearly, opposite ones turn through a fixed perpendicular direction.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if t in (0, 1):
+        return (b if t else a).astype(np.float32)  # exactly
     length_a, length_b = np.linalg.norm(a), np.linalg.norm(b)
-    if length_a == 0 or length_b == 0:
+    if length_a == 0 or length_b == 0 or len(a) == 1:  # nothing to turn in
         return ((1 - t) * a + t * b).astype(np.float32)
     u, v = a / length_a, b / length_b
     across = v - (u @ v) * u  # the part of v that is perpendicular to u

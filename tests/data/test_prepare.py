@@ -444,7 +444,15 @@ def run(*arguments: object) -> Any:
 def test_the_command_sums_up(mixed: Path, tmp_path: Path) -> None:
     done = run(mixed, "-o", tmp_path / "data", "--workers", 1)
     assert done.exit_code == 0, done.output
-    for told in ("20 files", "12 songs kept", "2 duplicates", "6 dropped", "dropped.tsv", "musicvae train"):
+    for told in (
+        "20 files",
+        "12 songs kept",
+        "2 duplicates",
+        "6 dropped",
+        "--any-meter",
+        "dropped.tsv",
+        "musicvae train",
+    ):
         assert told in done.output
     dry = run(mixed, "--dry-run", "--json", "--workers", 1, "--programs", "0-7,24")
     facts = json.loads(dry.stdout)

@@ -78,7 +78,7 @@ def drawing(command: F) -> F:
 
 def reading(command: F) -> F:
     """Add the options of verbs that read music."""
-    command = click.option("--any-meter", is_flag=True, help="Count the bars of music that is not in 4/4 in 4/4 all the same.")(
+    command = click.option("--any-meter", is_flag=True, help="Count bars that are not in 4/4 in 4/4 all the same.")(
         command
     )
     return click.option(

@@ -98,7 +98,7 @@ def command(
             raise
         raise MissingExtraError("Training", "train") from None
     config = stored_config(out) if resume and resumable(out) else preset(name)
-    for assignment in (*assignments, *([f"train.epochs={epochs}"] if epochs else [])):
+    for assignment in (*assignments, *([f"train.epochs={epochs}"] if epochs is not None else [])):
         config = override(config, assignment)
     progress = _Progress()
     try:

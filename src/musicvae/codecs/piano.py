@@ -112,6 +112,7 @@ class PianoCodec:
         if len(self.spec.sizes) != F:
             raise CodecError(f"tokens have {F} fields; the piano codec has {len(self.spec.sizes)}")
         ended = np.logical_or.accumulate(tokens[..., 0] == self.spec.end, axis=1)  # (U, S)
+        ended[:, self.config.max_notes :] = True  # the last slot can only be an end mark
         bar, slot = np.nonzero(~ended)
         position, pitch, duration, level = tokens[bar, slot].T.astype(np.int64)
         onset, pitch, duration, level, _, _ = one_key_one_note(

@@ -51,13 +51,19 @@ class Dataset:
                 f"{self.folder}: is not a prepared data set (no readable dataset.json: {error.__class__.__name__}). "
                 f"Make one with: musicvae prepare YOUR_MUSIC -o {self.folder}"
             ) from None
-        if self.info.get("format") != FORMAT:
-            raise DataError(
-                f"{self.folder}: has format {self.info.get('format')}; this version reads {FORMAT}. Prepare it anew"
-            )
-        self.steps_per_beat = int(self.info["settings"]["steps_per_beat"])
+        version = self.info.get("format") if isinstance(self.info, dict) else None
+        if version != FORMAT:
+            raise DataError(f"{self.folder}: has format {version}; this version reads {FORMAT}. Prepare it anew")
+        try:
+            self.steps_per_beat = int(self.info["settings"]["steps_per_beat"])
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"{self.folder}: dataset.json lacks settings. Prepare it anew") from None
         self.notes, self.bars, self.songs = (self._load(name) for name in ("notes", "bars", "songs"))
-        if len(self.bars) != int(self.songs["bars"].sum()) + 1 or int(self.bars[-1]) != len(self.notes):
+        try:
+            whole = len(self.bars) == int(self.songs["bars"].sum()) + 1 and int(self.bars[-1]) == len(self.notes)
+        except (IndexError, ValueError, TypeError):  # arrays of another kind
+            whole = False
+        if not whole:
             raise DataError(f"{self.folder}: notes, bars and songs do not belong together. Prepare it anew")
 
     def clips(self, split: str, codec: PianoCodec, bars: int) -> Clips:
@@ -78,7 +84,7 @@ class Dataset:
     def _load(self, name: str) -> NDArray[Any]:
         try:
             return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{self.folder / name}.npy: cannot be read ({error}). Prepare the data set anew") from None
 
 
@@ -138,6 +144,10 @@ class Clips:
         which = np.repeat(np.arange(B * U), count)  # bar of each note, (N,)
         notes = self.dataset.notes[np.arange(len(which)) + np.repeat(begin - (np.cumsum(count) - count), count)]
         steps = self.codec.steps_per_bar
+        low, high = self.codec.config.pitch_low, self.codec.config.pitch_high
+        fits = (notes["pitch"] >= low) & (notes["pitch"] <= high)
+        if not fits.all():  # before transposition, which would bring some of them in
+            which, notes = which[fits], notes[fits]
         position, pitch = notes["position"].astype(np.int64), notes["pitch"].astype(np.int64)
         room = (U - which % U) * steps - position  # a note ends with its clip
         if shift is not None:
@@ -150,14 +160,13 @@ class Clips:
     def _semitones(
         self, pitch: NDArray[np.int64], clip: NDArray[np.int64], shift: NDArray[np.float64], transpose: tuple[int, int]
     ) -> NDArray[np.int64]:
-        """Return each clip's transposition (B,), within `transpose` and so that no note that fits leaves the range."""
+        """Return each clip's transposition (B,), within `transpose` and so that no note leaves the range."""
         low, high = self.codec.config.pitch_low, self.codec.config.pitch_high
-        fits = (pitch >= low) & (pitch <= high)
         lowest, highest = np.full(len(shift), high), np.full(len(shift), low)
-        np.minimum.at(lowest, clip[fits], pitch[fits])
-        np.maximum.at(highest, clip[fits], pitch[fits])
-        down = np.minimum(transpose[0], np.maximum(lowest - low, 0))
-        up = np.minimum(transpose[1], np.maximum(high - highest, 0))
+        np.minimum.at(lowest, clip, pitch)
+        np.maximum.at(highest, clip, pitch)
+        down = np.minimum(transpose[0], lowest - low)
+        up = np.minimum(transpose[1], high - highest)
         semitones: NDArray[np.int64] = np.floor(shift * (down + up + 1)).astype(np.int64) - down
         return semitones
 

@@ -40,7 +40,7 @@ class Bundle(NamedTuple):
 
 def bundled() -> list[str]:
     """Return the names of the models that ship with the package."""
-    return sorted(p.name for p in _models().iterdir() if (p / "config.json").is_file())
+    return sorted(path.parent.name for path in _models().glob("*/config.json"))
 
 
 def find(model: str | Path | None = None) -> Path:

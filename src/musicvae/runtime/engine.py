@@ -82,10 +82,11 @@ class Model:
         `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own
         distribution. `tempo` is in quarter notes a minute: the model knows steps, not seconds.
         """
+        _not_negative(n=n, seed=seed)
+        if not n:
+            return []
         noise = generators(seed, n)
-        return self._decode(
-            prior(noise, self.z) if n else np.zeros((0, self.z), np.float32), noise, temperature, tempo, progress
-        )
+        return self._decode(prior(noise, self.z), noise, temperature, tempo, progress)
 
     def decode(
         self,
@@ -104,6 +105,7 @@ class Model:
             )
         if not np.isfinite(rows).all():
             raise CodecError("z has values that are not finite")
+        _not_negative(seed=seed)
         return self._decode(rows, [generators(seed, 1)[0] for _ in rows], temperature, tempo, progress)
 
     # --------------------------------------------------------------------------------------- from music
@@ -179,11 +181,11 @@ class Model:
         """
         if not 0 <= amount <= 1:
             raise CodecError(f"amount is {amount}; wanted 0 (the same) to 1 (something new)")
+        _not_negative(n=n, seed=seed)
         start = self._point(a)
-        targets = prior(generators(seed, n), self.z) if n else np.zeros((0, self.z), np.float32)
         if not n:
             return []
-        points = np.stack([slerp(start, target, amount) for target in targets])
+        points = np.stack([slerp(start, target, amount) for target in prior(generators(seed, n), self.z)])
         return self.decode(points, temperature=temperature, seed=seed, tempo=tempo or _tempo(a), progress=progress)
 
     # -------------------------------------------------------------------------------------------- inside
@@ -221,6 +223,12 @@ class Model:
         if z.shape != (self.z,) or not np.isfinite(z).all():
             raise CodecError(f"a latent vector of this model is {self.z} finite numbers; got shape {z.shape}")
         return z
+
+
+def _not_negative(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 0:
+            raise CodecError(f"{name} is {number}; wanted 0 or more")
 
 
 def _score(music: Music) -> Score:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -53,25 +54,35 @@ class _Graph(nn.Module):
 
 
 def write_bundle(model: MusicVAE, config: Config, folder: Path, *, name: str, trained: dict[str, Any]) -> None:
-    """Write a bundle (see `bundle`), and check that onnxruntime computes what torch does.
+    """Write a bundle (see `bundle`) whole or not at all, after checking that onnxruntime computes what torch does.
 
     Raises BundleError if the folder holds something else than a bundle, or if an output differs by more than TOLERANCE.
     """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder}: is a file; wanted a folder. Choose another with -o")
     if folder.exists() and any(folder.iterdir()) and not (folder / "model.safetensors").exists():
         raise BundleError(f"{folder}: is not empty and not a model folder; nothing was written. Choose another with -o")
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}
     if not all(torch.isfinite(v).all() for v in weights.values()):
         raise BundleError("the weights have values that are not finite in half precision; nothing was written")
-    save_file(weights, folder / "model.safetensors")
-    network = load_network(folder, model.spec, model.config).model
-    for graph, inputs, names, outputs, axes in _graphs(network):
-        proto = _trace(_Graph(network, graph), inputs, names, outputs, axes)
-        _share_weights(proto, folder / "model.safetensors")
-        (folder / f"{graph}.onnx").write_bytes(proto.SerializeToString())
-    content = {"format": FORMAT, "name": name, "config": to_dict(config), "trained": trained}
-    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _check(folder, network)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        save_file(weights, partial / "model.safetensors")
+        network = load_network(partial, model.spec, model.config).model
+        for graph, inputs, names, outputs, axes in _graphs(network):
+            proto = _trace(_Graph(network, graph), inputs, names, outputs, axes)
+            _share_weights(proto, partial / "model.safetensors")
+            (partial / f"{graph}.onnx").write_bytes(proto.SerializeToString())
+        content = {"format": FORMAT, "name": name, "config": to_dict(config), "trained": trained}
+        (partial / "config.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        _check(partial, network)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _graphs(model: MusicVAE) -> list[tuple[str, tuple[Tensor, ...], list[str], list[str], dict[str, dict[int, str]]]]:

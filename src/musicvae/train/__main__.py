@@ -19,7 +19,15 @@ from musicvae.train.report import Event, line
 
 
 def main() -> None:
-    """Run the loop with plain lines for progress; exit code 1 for an error."""
+    """Run the loop with plain lines for progress; exit code 1 for an error, 130 after Ctrl-C."""
+    interrupted = False
+
+    def show(event: Event) -> None:
+        nonlocal interrupted
+        interrupted = event.data.get("interrupted", False)
+        if event.kind != "train" or event.data["step"] % 100 == 0:
+            print(line(event), flush=True)
+
     parser = argparse.ArgumentParser(prog="python -m musicvae.train", description="Train where there is only torch.")
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -47,15 +55,12 @@ def main() -> None:
             precision=chosen.precision,
             sample_every=chosen.sample_every,
             stop_after=chosen.stop_after,
-            report=_print,
+            report=show,
         )
     except MusicVAEError as error:
         sys.exit(f"Error: {error}")
-
-
-def _print(event: Event) -> None:
-    if event.kind != "train" or event.data["step"] % 100 == 0:
-        print(line(event), flush=True)
+    if interrupted:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

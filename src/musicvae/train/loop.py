@@ -249,6 +249,8 @@ def train(
     out = Path(out)
     if resumable(out) and not resume:
         raise TrainingError(f"{out}: holds a run already. Continue it with --resume, or choose another folder with -o")
+    if not resumable(out) and (out / "config.json").exists() and not (out / "run.json").exists():
+        raise TrainingError(f"{out}: holds something else than a run, perhaps a model. Choose another folder with -o")
     run = Run(Path(data), config, out, device, precision, report)
     if resume and resumable(out):
         require_same_run(out, config, run.dataset)
@@ -256,6 +258,8 @@ def train(
     elif init is not None:
         run.begin_with(init)
     out.mkdir(parents=True, exist_ok=True)
+    if not run.state["step"]:
+        (out / "metrics.jsonl").unlink(missing_ok=True)  # of a run that died before its first checkpoint
     write_record(
         out,
         config,
@@ -330,7 +334,8 @@ def _loop(run: Run, sample_every: int, stop_after: int | None, interrupted: list
             run.save()
         elif now - run.saved > SAVE_SECONDS:
             run.save()
-    run.save()
+    if run.state["step"]:  # else there is nothing to save, and Adam has no state yet
+        run.save()
     return figures
 
 

@@ -132,16 +132,19 @@ def write_record(
 
 
 def _commit() -> str | None:
-    """Return the commit of the source tree that runs, marked where it has changes; None outside a checkout."""
-    git = ("git", "-C", str(Path(__file__).parent))
+    """Return the commit of the source tree that runs, marked where it has changes; None outside its checkout."""
+    package = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        command = ("git", "-C", str(package), *words)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            (*git, "status", "--porcelain", ".."), capture_output=True, text=True, check=True
-        ).stdout
+        if Path(git("rev-parse", "--show-toplevel")) / "src" / "musicvae" != package:
+            return None  # installed somewhere in another project's checkout
+        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return f"{commit} with changes" if changed else commit
 
 
 def _device_name(device: torch.device) -> str:

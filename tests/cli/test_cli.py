@@ -1,0 +1,272 @@
+"""The command line: help without waiting, exit codes, and the whole way from a folder of music to variations."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from musicvae.cli import VERBS, main
+from musicvae.config import PRESETS, Config, docs
+from musicvae.music import Score, read
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys) -> Iterator[Callable[..., Done]]:
+    """Run the command line in this process, as the console script does."""
+    pipe = signal.getsignal(signal.SIGPIPE)
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["musicvae", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return Done(int(stop.value.code or 0), captured.out, captured.err)
+
+    yield call
+    signal.signal(signal.SIGPIPE, pipe)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# -------------------------------------------------------------------------------------------------- help
+def test_help_imports_next_to_nothing():
+    code = (
+        "import sys\nsys.argv = ['musicvae', '--help']\nfrom musicvae.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n"
+        "    heavy = {'numpy', 'torch', 'onnxruntime', 'onnx', 'symusic', 'tqdm'} & set(sys.modules)\n"
+        "    print('code', stop.code, sorted(heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] in ("code 0 []", "code None []")
+    for verb, line in VERBS.items():
+        assert f"  {verb} " in done.stdout
+        assert line in done.stdout
+
+
+def test_python_m_musicvae():
+    done = subprocess.run([sys.executable, "-m", "musicvae", "-h"], capture_output=True, text=True, check=True)
+    assert "Usage: " in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(cli, verb):
+    done = cli(verb, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Usage: ")
+    assert "--help" in done.out
+
+
+def test_train_help_lists_every_setting(cli):
+    text = cli("train", "--help").out
+    for section in docs(Config):
+        settings = getattr(PRESETS["piano-16bar-small"], section)
+        for name, line in docs(type(settings)).items():
+            assert f"{section}.{name} = {getattr(settings, name)}\n" in text
+            assert line in text
+
+
+def test_version(cli):
+    import musicvae
+
+    assert musicvae.__version__ in cli("--version").out
+
+
+def test_presets(cli):
+    assert all(name in cli("presets").out for name in PRESETS)
+    assert set(json.loads(cli("presets", "--json").out)) == set(PRESETS)
+
+
+# -------------------------------------------------------------------------------------------- exit codes
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["generat"], "No such command 'generat'"),
+        (["generate", "--nope"], "No such option"),
+        (["generate", "-n", "0"], "'-n'"),
+        (["generate", "--temperature", "-1"], "'--temperature'"),
+        (["generate", "--seed", "-1"], "'--seed'"),
+        (["generate", "-n", "2", "--model", "MODEL", "-o", "x.mid"], "x.mid is one file, but 2 clips"),
+        (["reconstruct"], "Missing argument 'MUSIC'"),
+        (["reconstruct", "x.mid", "--programs", "0-200"], "wanted MIDI programs 0 to 127"),
+        (["interpolate", "a.mid"], "Missing argument 'B'"),
+        (["interpolate", "a.mid", "b.mid", "--steps", "1"], "'--steps'"),
+        (["vary", "a.mid", "--amount", "2"], "'--amount'"),
+        (["prepare", "."], "Missing option '-o'"),
+        (["train", "x"], "Missing option '-o'"),
+        (["train", "x", "-o", "y", "--precision", "half"], "'--precision'"),
+        (["export", "x"], "Missing option '-o'"),
+    ],
+)
+def test_wrong_usage_is_2(cli, here, toy_bundle, arguments, text):
+    done = cli(*(str(toy_bundle()) if a == "MODEL" else a for a in arguments))
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+    assert "Traceback" not in done.err
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["generate", "--model", "nobody"], "nobody: is neither a bundled model"),
+        (["reconstruct", "none.mid", "--model", "MODEL"], "none.mid: does not exist"),
+        (["vary", "none.mid", "--model", "MODEL"], "none.mid: does not exist"),
+        (["interpolate", "none.mid", "none.mid", "--model", "MODEL"], "none.mid: does not exist"),
+        (["prepare", "nowhere", "-o", "d"], "nowhere"),
+        (["train", "nowhere", "-o", "run"], "nowhere: is not a prepared data set"),
+        (["train", "nowhere", "-o", "run", "--preset", "pino"], "no preset is called 'pino'"),
+        (["train", "nowhere", "-o", "run", "--set", "train.lrr=1"], "(did you mean 'lr'?)"),
+        (["train", "nowhere", "-o", "run", "--epochs", "0"], "train.epochs is 0; wanted at least 1"),
+        (["export", "nowhere", "-o", "m"], "nowhere"),
+    ],
+)
+def test_an_error_is_1_and_one_line(cli, here, toy_bundle, arguments, text):
+    done = cli(*(str(toy_bundle()) if a == "MODEL" else a for a in arguments))
+    assert (done.code, done.out) == (1, "")
+    assert text in done.err
+    assert done.err.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in done.err
+    assert not list(here.iterdir())
+
+
+def test_output_into_a_closed_pipe_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "musicvae", "presets"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------- verbs
+def test_generate(cli, here, toy_bundle):
+    done = cli("generate", "-n", "2", "--seed", "7", "--model", toy_bundle(), "--tempo", "90", "--svg", "-o", "out")
+    assert done.code == 0
+    assert sorted(p.name for p in (here / "out").iterdir()) == [
+        "toy-seed7-1.mid",
+        "toy-seed7-1.svg",
+        "toy-seed7-2.mid",
+        "toy-seed7-2.svg",
+    ]
+    assert done.out.count("\n") == 2
+    clip = read(here / "out" / "toy-seed7-1.mid").score
+    from musicvae.runtime.engine import load
+
+    assert clip.cut(0, 2) == load(toy_bundle()).sample(1, seed=7, tempo=90)[0]
+
+
+def test_generate_says_its_seed(cli, here, toy_bundle):
+    """Two new seeds agree with odds of 1 in 10^6."""
+    names = {cli("generate", "--model", toy_bundle()).out.split(":")[0] for _ in range(2)}
+    assert len(names) == 2
+    assert {p.name for p in here.iterdir()} == names
+
+
+def test_json(cli, here, toy_bundle):
+    done = cli("generate", "-n", "2", "--seed", "1", "--model", toy_bundle(), "--json")
+    rows = json.loads(done.out)
+    assert [Path(row["file"]).name for row in rows] == ["toy-seed1-1.mid", "toy-seed1-2.mid"]
+    assert all(row["bars"] == 2 and row["seed"] == 1 and row["model"] == "toy" for row in rows)
+    assert all((here / row["file"]).is_file() for row in rows)
+    Score.of([0, 4, 8], [60, 62, 64], 4, bars=2).save(here / "mine.mid")
+    (row,) = json.loads(cli("reconstruct", "mine.mid", "--model", toy_bundle(), "--json").out)
+    assert 0 <= row["onset_f1"] <= 1
+
+
+def test_existing_files_are_kept(cli, here, toy_bundle):
+    arguments = ("generate", "--seed", "7", "--model", toy_bundle(), "-o", "x.mid")
+    (here / "x.mid").write_bytes(b"mine")
+    done = cli(*arguments)
+    assert done.code == 1
+    assert "x.mid: exists already" in done.err
+    assert "--overwrite" in done.err
+    assert (here / "x.mid").read_bytes() == b"mine"
+    assert cli(*arguments, "--overwrite").code == 0
+    assert (here / "x.mid").read_bytes()[:4] == b"MThd"
+    (here / "y.svg").write_text("mine")
+    assert cli("generate", "--model", toy_bundle(), "-o", "y.mid", "--svg").code == 1
+    assert not (here / "y.mid").exists()
+
+
+def test_a_place_that_cannot_be_written(cli, here, toy_bundle):
+    (here / "file").write_text("x")
+    done = cli("generate", "--model", toy_bundle(), "-o", "file/below")
+    assert done.code == 1
+    assert "Choose another place with -o" in done.err
+
+
+def test_what_happens_to_music_is_told(cli, here, toy_bundle):
+    Score.of([0, 4, 80, 84], [60, 127, 62, 64], 4, 72, bars=6).save(here / "long.mid")
+    done = cli("reconstruct", "long.mid", "--model", toy_bundle())
+    assert done.code == 0
+    assert "taken as 2 windows of 2 bars" in done.err
+    assert "in the model's tokens: dropped: pitch outside 21–108 (1)" in done.err
+    assert "note onsets: precision " in done.err
+    Score.of(0, 60, 4, 72, bars=1).save(here / "short.mid")
+    assert "1 bars, filled up with rests to 2" in cli("vary", "short.mid", "-n", "1", "--model", toy_bundle()).err
+    done = cli("interpolate", "long.mid", "short.mid", "--steps", "3", "--model", toy_bundle())
+    assert "long.mid: the first window is used" in done.err
+    assert len(list(here.glob("long-to-short-*.mid"))) == 3
+
+
+def test_another_meter(cli, here, toy_bundle):
+    Score.of([0, 20], 60, 4, meter=(5, 4)).save(here / "five.mid")
+    done = cli("reconstruct", "five.mid", "--model", toy_bundle())
+    assert done.code == 1
+    assert "five.mid" in done.err
+    assert "5/4" in done.err
+    assert "--any-meter" in done.err
+    assert cli("reconstruct", "five.mid", "--model", toy_bundle(), "--any-meter").code == 0
+
+
+# --------------------------------------------------------------------------------------------- whole way
+def test_from_a_folder_of_music_to_variations(cli, here, toy_music):
+    assert cli("prepare", toy_music, "-o", "data", "--workers", "1").code == 0
+    done = cli(
+        "train", "data", "--preset", "piano-2bar-tiny", "-o", "run", "--epochs", "2", "--set", "train.warmup=0",
+        "--sample-every", "2", "--device", "cpu", "--precision", "float32",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "held-out songs" in done.err
+    assert "musicvae export run" in done.err
+    assert len(list((here / "run" / "samples").rglob("*.mid"))) == 4
+    done = cli("export", "run", "-o", "my-model", "--clips", "4")
+    assert done.code == 0, done.err
+    assert (here / "my-model" / "README.md").read_text(encoding="utf-8").strip()
+    song = toy_music / "5.mid"
+    for verb, files in {
+        ("generate", "-n", 2, "--seed", 1): 2,
+        ("reconstruct", song): 1,
+        ("interpolate", song, toy_music / "6.mid", "--steps", 3): 3,
+        ("vary", song, "-n", 2, "--seed", 1): 2,
+    }.items():
+        done = cli(*verb, "--model", "my-model", "-o", f"out-{verb[0]}", "--json")
+        assert done.code == 0, done.err
+        rows = json.loads(done.out)
+        assert len(rows) == files
+        for row in rows:
+            assert row["model"] == "my-model"
+            assert row["bars"] == (8 if verb[0] == "reconstruct" else 2)
+            assert (here / row["file"]).read_bytes()[:4] == b"MThd"
+    assert cli("train", "data", "-o", "run", "--resume", "--epochs", "2", "--device", "cpu").code == 0
+    assert "holds a run already" in cli("train", "data", "--preset", "piano-2bar-tiny", "-o", "run").err
+    assert "It is a training run" in cli("generate", "--model", "run").err
