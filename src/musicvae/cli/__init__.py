@@ -6,6 +6,7 @@ stand here.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import signal
 import sys
@@ -39,6 +40,14 @@ class _Verbs(click.Group):
             return None
         command: click.Command = importlib.import_module(f"musicvae.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], VERBS, n=1)
+        if args[0] not in VERBS and near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

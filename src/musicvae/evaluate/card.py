@@ -66,12 +66,14 @@ def _training(config: Config, trained: dict[str, Any]) -> list[str]:
     stages = [*_earlier(trained.get("init")), trained]
     lines = ["## Training", ""]
     for number, stage in enumerate(stages, 1):
-        session = stage["sessions"][0]
+        sessions = stage["sessions"]
         lines += [
-            f"{number}. `{' '.join(session['command'])}`  ",
-            f"   {stage['step']:,} steps in {stage['seconds'] / 3600:.2f} hours on {session['device']} ({session['precision']}), "
-            f"{len(stage['sessions'])} session{'s' if len(stage['sessions']) > 1 else ''}, commit `{session['commit']}`, "
-            f"musicvae {session['musicvae']}, torch {session['torch']}.",
+            f"{number}. {stage['step']:,} steps in {stage['seconds'] / 3600:.2f} hours on {sessions[-1]['device']} "
+            f"({sessions[-1]['precision']}), Python {sessions[-1]['python']}, torch {sessions[-1]['torch']}:",
+            *(
+                f"   - from step {s['from_step']:,}: `{' '.join(s['command'])}`, commit `{(s['commit'] or 'unknown')[:12]}`"
+                for s in sessions
+            ),
         ]
     train, loss = config.train, config.loss
     return [

@@ -62,18 +62,18 @@ def find(model: str | Path | None = None) -> Path:
 def read(folder: Path) -> Bundle:
     """Read a bundle's config.json; raises BundleError if the folder is no bundle."""
     path = folder / "config.json"
+    if (folder / "run.json").exists():
+        raise BundleError(
+            f"{folder}: is a training run. Make a model of it with: musicvae export {folder} -o my-model/"
+        )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        version, name, settings, trained = data["format"], data["name"], data["config"], data["trained"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = (
-            ". It is a training run: make a model of it with `musicvae export`"
-            if (folder / "run.json").exists()
-            else ""
-        )
-        raise BundleError(
-            f"{folder}: is not a model folder ({path.name}: {error.__class__.__name__}: {error}){hint}"
-        ) from None
+        version, name, settings, trained = (data[key] for key in ("format", "name", "config", "trained"))
+    except OSError as error:
+        raise BundleError(f"{folder}: is not a model folder ({path.name}: {error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{path}: is not a model's settings ({what}). Export the model again") from None
     if version != FORMAT:
         raise BundleError(
             f"{path}: has format {version}; this version of musicvae reads {FORMAT}. Export the model again"
