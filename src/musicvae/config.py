@@ -186,6 +186,8 @@ class TrainConfig:
     """Steps over which the learning rate rises from 0."""
     grad_clip: float = 1.0
     """Largest global norm of the gradient of the loss in nats a slot."""
+    hide: float = 0.0
+    """Share of slots that the decoder is not shown under teacher forcing, so that it must ask the latent vector."""
     transpose_down: int = 5
     """Most semitones that a clip is moved down, drawn anew each time; never so far that a note leaves the range."""
     transpose_up: int = 6
@@ -201,6 +203,7 @@ class TrainConfig:
         _require("train.lr", self.lr, self.lr > 0, "above 0")
         _require("train.lr_min", self.lr_min, 0 <= self.lr_min <= self.lr, "0 to train.lr")
         _require("train.lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, at most 1")
+        _require("train.hide", self.hide, 0 <= self.hide <= 1, "0 to 1")
         _require("train.grad_clip", self.grad_clip, self.grad_clip > 0, "above 0")
         for name in ("warmup", "seed", "transpose_down", "transpose_up"):
             _require(f"train.{name}", getattr(self, name), getattr(self, name) >= 0, "at least 0")

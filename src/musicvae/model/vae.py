@@ -186,16 +186,16 @@ class Heads(nn.Module):
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.1)
 
-    def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor) -> Tensor:
+    def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor, seen: Tensor) -> Tensor:
         """Logits of one field → (M, V) float32.
 
-        h (M, H + C) is the decoder's output and the bar's embedding, `slot` (M, ≥ field) this slot's fields so far, and
-        `before` (M, F) the slot before.
+        h (M, H + C) is the decoder's output and the bar's embedding, `slot` (M, ≥ field) this slot's fields so far,
+        `before` (M, F) the slot before, and `seen` (M, F) what of it is shown.
         """
         given: nn.ModuleList = self.given[field]  # type: ignore[assignment]
         previous: nn.ModuleList = self.before[field]  # type: ignore[assignment]
         known = [table(slot[:, f]) for f, table in enumerate(given)]
-        known += [table(before[:, f]) for f, table in enumerate(previous)]
+        known += [table(seen[:, f]) for f, table in enumerate(previous)]
         x = sum_([self.hidden[field](h), *known])
         logits = self.out[field](functional.relu(x)).float()
         return self.in_order(field, logits, slot, before) if self.ordered and field < 2 else logits
@@ -232,13 +232,21 @@ class Decoder(nn.Module):
         """(N, C) → the LSTM's initial state (N, 2 · layers · H): h of every layer, then c of every layer."""
         return torch.tanh(self.initial(bar))
 
-    def forward(self, bar: Tensor, tokens: Tensor, lengths: Tensor, groups: int) -> PackedLogits:
-        """Teacher forcing: bar (N, C), tokens (N, S, F), lengths (N,) on the CPU → logits of the M real slots."""
+    def forward(
+        self, bar: Tensor, tokens: Tensor, lengths: Tensor, groups: int, hidden: Tensor | None = None
+    ) -> PackedLogits:
+        """Teacher forcing: bar (N, C), tokens (N, S, F), lengths (N,) on the CPU → logits of the M real slots.
+
+        Slots where `hidden` (N, S) is true are not shown to those after them (word dropout, Bowman et al. 2016).
+        """
         N, S, F = tokens.shape
         before = torch.cat([self.first.expand(N, 1, F), tokens[:, :-1]], dim=1)
+        shown = before
+        if hidden is not None:
+            shown = torch.cat([before[:, :1], torch.where(hidden[:, :-1, None], self.first, before[:, 1:])], dim=1)
         outputs, slots = [], []
         for rows, longest in by_length(lengths, groups):
-            x = self.embedding(before[rows, :longest])  # (n, longest, E)
+            x = self.embedding(shown[rows, :longest])  # (n, longest, E)
             x = torch.cat([x, bar[rows, None].expand(-1, longest, -1).to(x.dtype)], dim=-1)
             output = self.lstm(x, initial_state(self.start(bar[rows]), self.layers))[0]  # (n, longest, H)
             row, slot = (torch.arange(longest) < lengths[rows, None]).nonzero(as_tuple=True)
@@ -246,8 +254,8 @@ class Decoder(nn.Module):
             outputs.append(torch.cat([real, bar[rows[row]].to(real.dtype)], dim=-1))
             slots.append(rows[row] * S + slot)
         h, index = torch.cat(outputs), torch.cat(slots).to(tokens.device)  # (M, H + C), (M,)
-        slot, previous = tokens.reshape(N * S, F)[index], before.reshape(N * S, F)[index]
-        return PackedLogits(tuple(self.heads(f, h, slot, previous) for f in range(F)), index)
+        slot, previous, seen = (t.reshape(N * S, F)[index] for t in (tokens, before, shown))
+        return PackedLogits(tuple(self.heads(f, h, slot, previous, seen) for f in range(F)), index)
 
     def step(
         self, before: Tensor, bar: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
@@ -272,7 +280,7 @@ class Decoder(nn.Module):
             new_h.append(x)
         slot, seen, used = before[:, :0], [], 0
         for field in range(before.shape[1]):
-            logits = self.heads(field, torch.cat([x, bar], dim=-1), slot, before)
+            logits = self.heads(field, torch.cat([x, bar], dim=-1), slot, before, before)
             seen.append(logits)
             perturbed = logits + temperature * noise[:, used : used + logits.shape[1]]
             slot = torch.cat([slot, perturbed.argmax(dim=-1, keepdim=True)], dim=-1)
@@ -291,21 +299,26 @@ class MusicVAE(nn.Module):
         self.conductor = Conductor(config)
         self.decoder = Decoder(spec.sizes, spec.ordered, config)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, noise: Tensor) -> Output:
-        """Tokens (B, U, S, F), lengths (B, U) of the bars with their end mark, on the CPU; noise (B, Z) ~ N(0, I)."""
+    def forward(self, tokens: Tensor, lengths: Tensor, noise: Tensor, hidden: Tensor | None = None) -> Output:
+        """Run the whole network under teacher forcing.
+
+        tokens (B, U, S, F), lengths (B, U) of the bars with their end mark, on the CPU; noise (B, Z) ~ N(0, I); hidden
+        (B, U, S) slots that the decoder is not shown (none if left out).
+        """
         mu, sigma = self.encode(tokens, lengths)
         z = mu + sigma * noise
-        return Output(mu, sigma, z, self.decode(z, tokens, lengths))
+        return Output(mu, sigma, z, self.decode(z, tokens, lengths, hidden))
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, U, S, F), lengths (B, U) → mu (B, Z), sigma (B, Z)."""
         mu, sigma = self.encoder(tokens, lengths, self.groups)
         return mu.float(), sigma.float()
 
-    def decode(self, z: Tensor, tokens: Tensor, lengths: Tensor) -> PackedLogits:
-        """Teacher-forced logits of the tokens (B, U, S, F) under z (B, Z)."""
+    def decode(self, z: Tensor, tokens: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> PackedLogits:
+        """Teacher-forced logits of the tokens (B, U, S, F) under z (B, Z); hidden (B, U, S) as in `forward`."""
         bars = self.conductor(z).flatten(0, 1)  # (N, C)
-        return self.decoder(bars, tokens.flatten(0, 1), lengths.flatten(), self.groups)  # type: ignore[no-any-return]
+        masked = hidden if hidden is None else hidden.flatten(0, 1)
+        return self.decoder(bars, tokens.flatten(0, 1), lengths.flatten(), self.groups, masked)  # type: ignore[no-any-return]
 
 
 def sum_(tensors: Iterable[Tensor]) -> Tensor:

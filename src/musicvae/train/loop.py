@@ -80,11 +80,15 @@ class Run:
                 (len(tokens), self.config.model.z), np.float32
             )
         ).to(self.device)
+        hidden = None
+        if settings.hide:
+            drawn = np.random.default_rng([settings.seed, 3, step]).random(batch.tokens.shape[:3])
+            hidden = torch.from_numpy(drawn < settings.hide).to(self.device)
         rate = learning_rate(step, self.total_steps, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.autocast():
-            output = self.model(tokens, lengths, noise)
+            output = self.model(tokens, lengths, noise, hidden)
             loss = elbo(output, tokens, self.codec.spec, self.config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         slots = len(output.logits.slots)
