@@ -5,6 +5,8 @@ Each probe is a function of a network and is tried on networks that are broken o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -143,23 +145,23 @@ def probe_gradient(model: MusicVAE) -> None:
 class LeakyDecoder(Decoder):
     """Sees each slot before it predicts it: the usual slip of one place."""
 
-    def forward(self, bar: Tensor, tokens: Tensor, lengths: Tensor, groups: int) -> PackedLogits:
+    def forward(self, bar: Tensor, tokens: Tensor, lengths: Tensor, *rest: Any) -> PackedLogits:
         early = torch.cat([tokens[:, 1:], tokens[:, :1]], dim=1)
-        return super().forward(bar, early, lengths, groups)
+        return super().forward(bar, early, lengths, *rest)
 
 
 class LeakyHeads(Heads):
     """Sees the field that it predicts."""
 
-    def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor) -> Tensor:
-        return super().forward(field, h, slot, before) + 0.01 * slot[:, field : field + 1]
+    def forward(self, field: int, h: Tensor, slot: Tensor, *before: Tensor) -> Tensor:
+        return super().forward(field, h, slot, *before) + 0.01 * slot[:, field : field + 1]
 
 
 class DeafHeads(Heads):
     """Predicts the fields of a slot independently of each other."""
 
-    def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor) -> Tensor:
-        return super().forward(field, h, slot * 0, before)
+    def forward(self, field: int, h: Tensor, slot: Tensor, *before: Tensor) -> Tensor:
+        return super().forward(field, h, slot * 0, *before)
 
 
 class TwoWayLSTM(nn.LSTM):
@@ -469,11 +471,42 @@ def probe_step(model: MusicVAE) -> None:
             before = truth
 
 
+# ----------------------------------------------------------------------------------------- hidden slots
+def test_hidden_slots_are_not_seen():
+    """What is hidden changes nothing but what its place in the order rules out, and what is shown changes much."""
+    model = network()
+    model.decoder.heads.ordered = False
+    tokens, lengths = clips(3, 2)
+    z, changed = latent(3), other(tokens)
+    hidden = torch.from_numpy(np.random.default_rng(5).random(tokens.shape[:3]) < 0.5)
+    both = torch.where(hidden[..., None], changed, tokens)
+    with torch.no_grad():
+        first, second = (rows(model.decode(z, t, lengths, hidden)) for t in (tokens, both))
+        shown = rows(model.decode(z, both, lengths))
+    own = hidden.flatten()
+    assert len(set(own[list(first)].tolist())) == 2
+    seen = 0
+    for slot, fields in first.items():
+        compared = 1 if own[slot] else F  # the fields of a slot see each other, hidden or not
+        assert all(torch.equal(fields[f], second[slot][f]) for f in range(compared)), f"slot {slot}"
+        seen += not torch.equal(shown[slot][0], second[slot][0])
+    assert seen > len(first) // 4, "nothing was hidden"
+
+
+def test_nothing_hidden_is_plain_teacher_forcing():
+    model = network()
+    tokens, lengths = clips(3, 2)
+    with torch.no_grad():
+        plain = model.decode(latent(3), tokens, lengths)
+        none = model.decode(latent(3), tokens, lengths, torch.zeros(tokens.shape[:3], dtype=torch.bool))
+    assert all(torch.equal(a, b) for a, b in zip(plain.fields, none.fields, strict=True))
+
+
 class OtherHeads(Heads):
     """Computes one thing in training and another when drawing."""
 
-    def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor) -> Tensor:
-        return super().forward(field, h, slot, before) * (1 + 1e-3 * (slot.shape[1] == field))
+    def forward(self, field: int, h: Tensor, slot: Tensor, *before: Tensor) -> Tensor:
+        return super().forward(field, h, slot, *before) * (1 + 1e-3 * (slot.shape[1] == field))
 
 
 @pytest.mark.parametrize("bars", [2, 16])
