@@ -240,9 +240,9 @@ _LARGE = ModelConfig(
 )
 
 PRESETS: Mapping[str, Config] = {
-    "piano-16bar-small": Config(),
+    "piano-16bar-small": Config(train=TrainConfig(lr=2e-3)),
     "piano-2bar-small": Config(
-        model=replace(_SMALL, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=256)
+        model=replace(_SMALL, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=128, lr=2e-3)
     ),
     "piano-16bar": Config(model=_LARGE, train=TrainConfig(batch=128)),
     "piano-2bar": Config(model=replace(_LARGE, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=512)),

@@ -74,6 +74,7 @@ def write_bundle(model: MusicVAE, config: Config, folder: Path, *, name: str, tr
         for graph, inputs, names, outputs, axes in _graphs(network):
             proto = _trace(_Graph(network, graph), inputs, names, outputs, axes)
             _share_weights(proto, partial / "model.safetensors")
+            _shorten_names(proto)
             (partial / f"{graph}.onnx").write_bytes(proto.SerializeToString())
         content = {"format": FORMAT, "name": name, "config": to_dict(config), "trained": trained}
         (partial / "config.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -150,6 +151,17 @@ def _share_weights(proto: onnx.ModelProto, path: Path) -> None:
     nodes = [*casts, *proto.graph.node]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
+
+
+def _shorten_names(proto: onnx.ModelProto) -> None:
+    """Give what lies between inputs, weights and outputs numbers for names: long names are most of a graph's bytes."""
+    graph = proto.graph
+    kept = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    short: dict[str, str] = {"": ""}  # an optional input that is left out has no name
+    for node in graph.node:
+        node.name = ""
+        for names in (node.input, node.output):
+            names[:] = [name if name in kept else short.setdefault(name, str(len(short))) for name in names]
 
 
 def _check(folder: Path, model: MusicVAE) -> None:
