@@ -23,9 +23,10 @@ from musicvae.data.prepare import prepare
 from musicvae.errors import ConfigError, DataError, TrainingError
 from musicvae.model import elbo
 from musicvae.train import checkpoint, loop
-from musicvae.train.loop import learning_rate, train
+from musicvae.train.loop import train
 from musicvae.train.record import stored_config
 from musicvae.train.report import Event
+from musicvae.train.schedules import learning_rate
 
 SRC = Path(__file__).parents[2] / "src"
 STEPS = 20

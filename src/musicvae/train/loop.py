@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from musicvae.codecs import PianoCodec, codec
-from musicvae.config import Config, TrainConfig
+from musicvae.config import Config
 from musicvae.data.dataset import Batch, Dataset
 from musicvae.errors import ConfigError, TrainingError
 from musicvae.evaluate.reconstruction import NoteCounts, count_notes
@@ -35,8 +35,9 @@ from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
 from musicvae.train.record import read_record, require_same_run, resumable, write_record
 from musicvae.train.report import Event
+from musicvae.train.schedules import learning_rate
 
-__all__ = ["learning_rate", "train"]
+__all__ = ["train"]
 
 LOG_STEPS = 20
 SAVE_SECONDS = 60.0
@@ -341,15 +342,6 @@ def _loop(run: Run, sample_every: int, stop_after: int | None, interrupted: list
     if run.state["step"]:  # else there is nothing to save, and Adam has no state yet
         run.save()
     return figures
-
-
-def learning_rate(step: int, total: int, settings: TrainConfig) -> float:
-    """Return the rate of update `step` (counted from 0) of `total`."""
-    warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
-    if settings.lr_schedule == "exponential":
-        return warm * max(settings.lr_min, settings.lr * settings.lr_decay**step)
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
-    return warm * (settings.lr_min + (settings.lr - settings.lr_min) * fall)
 
 
 @contextmanager
