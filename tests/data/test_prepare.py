@@ -246,7 +246,7 @@ def test_a_file_that_crashes_hangs_or_eats_memory_costs_only_itself(
     if archived:
         shutil.make_archive(str(tmp_path / "all"), "tar", music)
     source = tmp_path / "all.tar" if archived else music
-    summary = prepare([source], tmp_path / "data", workers=2, read=readers.poisoned, seconds=2)
+    summary = prepare([source], tmp_path / "data", workers=2, read=readers.poisoned, seconds=8)
     assert summary.record["files"] == {"found": 32, "kept": 26, "duplicates": 0, "dropped": 6}
     lost = {Path(row[0]).stem: row[2] for row in rows(tmp_path / "data" / "dropped.tsv")[1:]}
     assert sorted(lost) == sorted(bad)
