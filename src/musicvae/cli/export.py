@@ -12,6 +12,7 @@ from musicvae.cli import options
 from musicvae.errors import DataError, MissingExtraError
 
 SAMPLES_SEED = 0
+SAMPLES_TEMPERATURES = (0.7, 1.0)
 
 
 @click.command()
@@ -79,15 +80,17 @@ def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, An
         return None
     batch = clips.spread(count)
     table = reconstruction(model.backend, model.codec, batch, options.progress("scoring"))
-    samples = model.sample(len(batch.tokens), temperature=1.0, seed=SAMPLES_SEED, progress=options.progress("drawing"))
+    reference = [model.codec.decode(t) for t in batch.tokens]
+    samples = []
+    for temperature in SAMPLES_TEMPERATURES:
+        drawn = model.sample(
+            len(reference), temperature=temperature, seed=SAMPLES_SEED, progress=options.progress("drawing")
+        )
+        features = plausibility(drawn, reference)
+        samples.append({"temperature": temperature, "seed": SAMPLES_SEED, "clips": len(drawn), "features": features})
     return {
         "songs": int((dataset.songs["split"] == SPLITS.index("test")).sum()),
         "clips": len(batch.tokens),
         "reconstruction": table,
-        "samples": {
-            "clips": len(samples),
-            "temperature": 1.0,
-            "seed": SAMPLES_SEED,
-            "features": plausibility(samples, [model.codec.decode(t) for t in batch.tokens]),
-        },
+        "samples": samples,
     }

@@ -11,7 +11,7 @@ from musicvae.cli import options
 
 @click.command()
 @click.option("-n", "--number", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many clips.")
-@options.temperature(1.0)
+@options.temperature(0.7)
 @options.drawing
 @options.model_option
 @options.output

@@ -108,16 +108,16 @@ def _held_out(held_out: dict[str, Any]) -> list[str]:
     for row, figures in table.items():
         values = [*(figures[f] for f in fields), figures["onset_f1"], figures["duration_f1"]]
         lines.append(f"| {row} | {' | '.join(f'{v:.3f}' for v in values)} |")
-    samples = held_out["samples"]
-    lines += [
-        "",
-        f"{samples['clips']} clips drawn from the prior at temperature {samples['temperature']:g}, beside the test clips:",
-        "",
-        "| | 5–95 % of the data | median of the data | median of the samples | samples inside 5–95 % |",
-        "|---|---|---|---|---|",
-    ]
-    for feature, f in samples["features"].items():
-        lines.append(
-            f"| {feature.replace('_', ' ')} | {f['low']:.2f}–{f['high']:.2f} | {f['reference_median']:.2f} | {f['median']:.2f} | {f['inside']:.1%} |"
-        )
+    for samples in held_out["samples"]:
+        lines += [
+            "",
+            f"{samples['clips']} clips drawn from the prior at temperature {samples['temperature']:g}, beside the test clips:",
+            "",
+            "| | 5–95 % of the data | median of the data | median of the samples | samples inside 5–95 % |",
+            "|---|---|---|---|---|",
+        ]
+        for feature, f in samples["features"].items():
+            lines.append(
+                f"| {feature.replace('_', ' ')} | {f['low']:.2f}–{f['high']:.2f} | {f['reference_median']:.2f} | {f['median']:.2f} | {f['inside']:.1%} |"
+            )
     return lines

@@ -72,7 +72,7 @@ class Model:
         self,
         n: int = 1,
         *,
-        temperature: float = 1.0,
+        temperature: float = 0.7,
         seed: int = 0,
         tempo: float = 120.0,
         progress: Progress | None = None,
