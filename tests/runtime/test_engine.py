@@ -286,7 +286,7 @@ def test_unknown_models(tmp_path):
 def test_a_run_is_no_model(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(BundleError, match=r"It is a training run: make a model of it with `musicvae export`"):
+    with pytest.raises(BundleError, match=r"is a training run\. Make a model of it with: musicvae export"):
         load(tmp_path)
 
 
@@ -298,9 +298,9 @@ def test_no_such_backend(toy_bundle):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda d: [], "is not a model folder"),
-        (lambda d: None, "is not a model folder"),
-        (lambda d: {k: v for k, v in d.items() if k != "trained"}, "is not a model folder"),
+        (lambda d: [], "is not a model's settings (lacks 'format')"),
+        (lambda d: None, "is not a model's settings (lacks 'format')"),
+        (lambda d: {k: v for k, v in d.items() if k != "trained"}, "is not a model's settings (lacks 'trained')"),
         (lambda d: d | {"format": 99}, "has format 99; this version of musicvae reads 1. Export the model again"),
         (lambda d: d | {"config": {"modell": {}}}, "no setting is called 'modell'"),
         (lambda d: d | {"config": 3}, "wanted settings by name, got 3"),

@@ -68,10 +68,11 @@ def read(folder: Path) -> Bundle:
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        data = data if isinstance(data, dict) else {}
         version, name, settings, trained = (data[key] for key in ("format", "name", "config", "trained"))
     except OSError as error:
         raise BundleError(f"{folder}: is not a model folder ({path.name}: {error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{path}: is not a model's settings ({what}). Export the model again") from None
     if version != FORMAT:
