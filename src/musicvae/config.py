@@ -20,6 +20,7 @@ from musicvae.errors import ConfigError
 
 __all__ = [
     "PRESETS",
+    "TEMPERATURE",
     "CodecConfig",
     "Config",
     "Field",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+TEMPERATURE = 0.7
+"""How freely new clips are drawn unless asked otherwise; docs/log.md has what others do."""
 
 
 # ---------------------------------------------------------------------------------------------- tokens

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from musicvae.cli import options
+from musicvae.config import TEMPERATURE
 from musicvae.errors import DataError, MissingExtraError
 
 SAMPLES_SEED = 0
-SAMPLES_TEMPERATURES = (0.7, 1.0)
+SAMPLES_TEMPERATURES = (TEMPERATURE, 1.0)
 
 
 @click.command()

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from musicvae.cli import options
+from musicvae.config import TEMPERATURE
 
 
 @click.command()
 @click.option("-n", "--number", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many clips.")
-@options.temperature(0.7)
-@options.drawing
+@options.temperature(TEMPERATURE)
+@options.drawing()
 @options.model_option
 @options.output
 def command(

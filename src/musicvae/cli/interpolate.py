@@ -16,7 +16,7 @@ from musicvae.cli import options
     "--steps", type=click.IntRange(2, 1000), default=9, show_default=True, help="How many clips, both ends included."
 )
 @options.temperature(0.0)
-@options.drawing
+@options.drawing(seed=0)
 @options.reading
 @options.model_option
 @options.output
@@ -25,7 +25,7 @@ def command(
     b: Path,
     steps: int,
     temperature: float,
-    seed: int | None,
+    seed: int,
     tempo: float | None,
     programs: tuple[int, ...],
     any_meter: bool,
@@ -50,6 +50,6 @@ def command(
         if len(opened.windows(end)) > 1:
             click.echo(f"{path}: the first window is used", err=True)
     made = opened.interpolate(
-        *ends, steps=steps, temperature=temperature, seed=seed or 0, tempo=tempo, progress=options.progress("decoding")
+        *ends, steps=steps, temperature=temperature, seed=seed, tempo=tempo, progress=options.progress("decoding")
     )
     clips.write(made, as_json, model=opened.bundle.name)

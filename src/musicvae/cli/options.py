@@ -64,16 +64,24 @@ def temperature(default: float) -> Callable[[F], F]:
     )
 
 
-def drawing(command: F) -> F:
-    """Add --seed and --tempo."""
-    command = click.option(
-        "--tempo", type=click.FloatRange(min=10, max=400), help="Quarter notes a minute. [default: the music's, or 120]"
-    )(command)
-    return click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        help="The same seed gives the same clips. [default: a new one, which is printed]",
-    )(command)
+def drawing(seed: int | None = None) -> Callable[[F], F]:
+    """Add --seed and --tempo; without a default, a seed is drawn anew each time (see `seed_or_new`)."""
+    usual = "a new one, which stands in the files' names" if seed is None else str(seed)
+
+    def add(command: F) -> F:
+        command = click.option(
+            "--tempo",
+            type=click.FloatRange(min=10, max=400),
+            help="Quarter notes a minute. [default: the music's, or 120]",
+        )(command)
+        return click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=seed,
+            help=f"The same seed gives the same clips. [default: {usual}]",
+        )(command)
+
+    return add
 
 
 def reading(command: F) -> F:

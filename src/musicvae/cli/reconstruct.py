@@ -12,14 +12,14 @@ from musicvae.cli import options
 @click.command()
 @click.argument("music", type=click.Path(path_type=Path))
 @options.temperature(0.0)
-@options.drawing
+@options.drawing(seed=0)
 @options.reading
 @options.model_option
 @options.output
 def command(
     music: Path,
     temperature: float,
-    seed: int | None,
+    seed: int,
     tempo: float | None,
     programs: tuple[int, ...],
     any_meter: bool,
@@ -41,7 +41,7 @@ def command(
     opened = load(model)
     clips = options.Clips(out, [f"{music.stem}-reconstructed"], svg=svg, overwrite=overwrite)
     original = options.read_music(music, opened, programs, any_meter).score
-    copy = opened.reconstruct(original, temperature=temperature, seed=seed or 0, progress=options.progress("decoding"))
+    copy = opened.reconstruct(original, temperature=temperature, seed=seed, progress=options.progress("decoding"))
     counts = count_notes(original, copy)
     precision, recall, f1 = counts.onset
     click.echo(f"{music}: note onsets: precision {precision:.2f}, recall {recall:.2f}, F1 {f1:.2f}", err=True)

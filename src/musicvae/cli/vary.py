@@ -22,7 +22,7 @@ from musicvae.cli import options
     help="How far they go: 0 is the reconstruction, 1 something new.",
 )
 @options.temperature(0.0)
-@options.drawing
+@options.drawing()
 @options.reading
 @options.model_option
 @options.output

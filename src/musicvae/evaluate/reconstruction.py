@@ -14,7 +14,7 @@ from musicvae.data.dataset import Batch
 from musicvae.music.score import Score
 from musicvae.runtime.sampling import Backend, draw_tokens, predict_tokens
 
-__all__ = ["NoteCounts", "accuracies", "count_notes", "previous_bar", "reconstruction", "rest"]
+__all__ = ["NoteCounts", "accuracies", "count_notes", "note_scores", "previous_bar", "reconstruction", "rest"]
 
 BATCH = 64
 
@@ -96,17 +96,18 @@ def reconstruction(
     figures = {}
     for name, parts in outputs.items():
         predicted, drawn = (np.concatenate(p) for p in zip(*parts, strict=True))
-        figures[name] = accuracies(predicted, clips, codec.spec) | _notes(codec, clips.tokens, drawn)
+        figures[name] = accuracies(predicted, clips, codec.spec) | note_scores(codec, clips.tokens, drawn)
     for name, copy in (("previous bar", previous_bar(clips.tokens, end)), ("rest", rest(clips.tokens, end))):
         predicted = copy.copy()
         predicted[copy[..., 0] == end, 1:] = -1  # where there is no note, nothing is predicted of it
-        figures[name] = accuracies(predicted, clips, codec.spec) | _notes(codec, clips.tokens, copy)
+        figures[name] = accuracies(predicted, clips, codec.spec) | note_scores(codec, clips.tokens, copy)
     return figures
 
 
-def _notes(
+def note_scores(
     codec: PianoCodec, tokens: Iterable[NDArray[np.int64]], copies: Iterable[NDArray[np.int64]]
 ) -> dict[str, float]:
+    """Compare clips of tokens (U, S, F) with their copies: precision, recall and F1 of onsets and of durations."""
     counts = NoteCounts()
     for original, copy in zip(tokens, copies, strict=True):
         counts += count_notes(codec.decode(original), codec.decode(copy))

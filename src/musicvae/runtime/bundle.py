@@ -46,8 +46,8 @@ def bundled() -> list[str]:
 def find(model: str | Path | None = None) -> Path:
     """Return the folder of a model given as a bundled name or a folder (None: the default model).
 
-    A folder is meant where the text has a path separator or such a folder exists. Raises BundleError that lists the
-    bundled names.
+    A bundled name comes before a folder of the same name; `./name` is always the folder. Raises BundleError that lists
+    the bundled names.
     """
     name = str(model) if model is not None else DEFAULT
     if name in bundled():

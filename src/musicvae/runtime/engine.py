@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicvae.codecs import PianoCodec, codec
+from musicvae.config import TEMPERATURE
 from musicvae.errors import BundleError, CodecError, MissingExtraError
 from musicvae.latent import slerp
 from musicvae.music.score import Change, Reading, Score
@@ -72,7 +73,7 @@ class Model:
         self,
         n: int = 1,
         *,
-        temperature: float = 0.7,
+        temperature: float = TEMPERATURE,
         seed: int = 0,
         tempo: float = 120.0,
         progress: Progress | None = None,
@@ -136,10 +137,10 @@ class Model:
         self, music: Music, *, temperature: float = 0.0, seed: int = 0, progress: Progress | None = None
     ) -> Score:
         """Send music through the model and back; windows are joined again, where they stood, at the same tempo."""
+        _not_negative(seed=seed)
         score = _score(music)
-        clips = self.decode(
-            self.encode(score), temperature=temperature, seed=seed, tempo=score.tempo, progress=progress
-        )
+        z = self.encode(score)
+        clips = self._decode(z, generators(seed, len(z)), temperature, score.tempo, progress)
         return _join(clips, self._starts(score), score)
 
     def interpolate(

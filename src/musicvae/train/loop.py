@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from musicvae.codecs import PianoCodec, codec
-from musicvae.config import Config
+from musicvae.config import TEMPERATURE, Config
 from musicvae.data.dataset import Batch, Dataset
 from musicvae.errors import ConfigError, TrainingError
-from musicvae.evaluate.reconstruction import NoteCounts, count_notes
+from musicvae.evaluate.reconstruction import note_scores
 from musicvae.model import MusicVAE, elbo, scores
 from musicvae.runtime.sampling import draw_tokens, generators, prior
 from musicvae.runtime.torch import TorchBackend
@@ -137,16 +137,14 @@ class Run:
         B = len(whole.tokens)
         some = np.arange(max(1, B // 4)) * B // max(1, B // 4)
         greedy = draw_tokens(TorchBackend(self.model), np.concatenate(mus)[some])
-        notes = NoteCounts()
-        for original, copy in zip(whole.tokens[some], greedy, strict=True):
-            notes += count_notes(self.codec.decode(original), self.codec.decode(copy))
+        notes = note_scores(self.codec, whole.tokens[some], greedy)
         figures = {
             "loss_nats": total_loss / B,
             "recon_nats": recon / B,
             "kl_nats": kl / B,
             "nats_per_slot": recon / slots,
-            "onset_f1": notes.onset[2],
-            "duration_f1": notes.duration[2],
+            "onset_f1": notes["onset_f1"],
+            "duration_f1": notes["duration_f1"],
             "clips": float(B),
         }
         return figures | self._accuracies(right, total)
@@ -154,7 +152,7 @@ class Run:
     def sample(self, epoch: int) -> Path | None:
         """Write new clips, the same latent vectors every time, so that epochs can be compared by ear."""
         noise = generators(self.config.train.seed, SAMPLES)
-        tokens = draw_tokens(TorchBackend(self.model), prior(noise, self.config.model.z), noise, 1.0)
+        tokens = draw_tokens(TorchBackend(self.model), prior(noise, self.config.model.z), noise, TEMPERATURE)
         folder = self.out / "samples" / f"epoch-{epoch:04}"
         try:
             for i, clip in enumerate(tokens):
@@ -246,10 +244,10 @@ def train(
     `data` is the folder that `prepare` wrote and `out` the run's folder. With `resume`, a run that is there goes on
     where its last checkpoint was written (one a minute); its codec and model must be those of `config`. A new run
     begins with the weights of `init`, a run's folder or a model's name or folder, if given: the sizes must be the same,
-    the number of bars need not. `device` is
-    auto, cpu, cuda or cuda:1; `precision` auto, float32 or bfloat16 (autocast). New clips are written every
-    `sample_every` epochs (0: never). `stop_after` ends this call after that many steps in all, as Ctrl-C does: with a
-    checkpoint. Raises DataError, ConfigError or TrainingError; a loss that is not finite leaves the last checkpoint.
+    the number of bars need not. `device` is auto, cpu, cuda or cuda:1; `precision` auto, float32 or bfloat16
+    (autocast). New clips are written every `sample_every` epochs (0: never). `stop_after` ends this call after that
+    many steps in all, as Ctrl-C does: with a checkpoint. Raises DataError, ConfigError or TrainingError; a loss that is
+    not finite leaves the last checkpoint.
     """
     out = Path(out)
     if resumable(out) and not resume:
@@ -312,11 +310,12 @@ def _loop(run: Run, sample_every: int, stop_after: int | None, interrupted: list
     began = time.monotonic()
     stop = min(run.total_steps, stop_after or run.total_steps)
     while run.state["step"] < stop and not interrupted:
+        started = time.monotonic()
         window.append(run.update(run.state["step"]))
         now = time.monotonic()
         run.state["step"] += 1
-        run.state["seconds"] += now - began
-        window[-1]["seconds"] = now - began
+        run.state["seconds"] += now - began  # validation and checkpoints included
+        window[-1]["seconds"] = now - started
         began = now
         step = run.state["step"]
         if step % LOG_STEPS == 0 or step == stop:
