@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import settings
 
 from musicvae.config import CodecConfig, Config, LossConfig, ModelConfig, TrainConfig
 from musicvae.music import Score
+from songs import band, write_tracks
 
 settings.register_profile("musicvae", deadline=None, print_blob=True)  # a busy machine is not a failure
 settings.load_profile("musicvae")
@@ -60,19 +63,50 @@ def toy_data(toy_music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def toy(encoder: str = "hierarchical", bars: int = 2, **train: object) -> Config:
+@pytest.fixture(scope="session")
+def toy_band(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 24 songs of 4 to 27 bars as MIDI files `00.mid`, …: piano, one or two melodies, bass and drums."""
+    folder = tmp_path_factory.mktemp("band")
+    for seed in range(24):
+        write_tracks(folder / f"{seed:02}.mid", band(seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_band_data(toy_band: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set prepared from `toy_band`."""
+    from musicvae.data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared") / "band"
+    prepare([toy_band], out, workers=1)
+    return out
+
+
+def toy(
+    encoder: str = "hierarchical",
+    bars: int = 2,
+    *,
+    kind: str = "piano",
+    decoder: str = "hierarchical",
+    first_input: str = "start",
+    embedding: int = 8,
+    head_hidden: int = 8,
+    **train: object,
+) -> Config:
     return Config(
-        codec=CodecConfig(max_notes=8),
+        codec=CodecConfig(kind=kind, max_notes=8),  # type: ignore[arg-type]
         model=ModelConfig(
             bars=bars,
             z=6,
             encoder=encoder,  # type: ignore[arg-type]
-            embedding=8,
-            bar_hidden=6,
-            encoder_hidden=7,
-            conductor_hidden=5,
-            decoder_hidden=9,
-            head_hidden=8,
+            decoder=decoder,  # type: ignore[arg-type]
+            first_input=first_input,  # type: ignore[arg-type]
+            embedding=embedding,
+            bar_hidden=(6, 4),
+            encoder_hidden=(7,),
+            conductor_hidden=(5, 6),
+            decoder_hidden=(9, 8),
+            head_hidden=head_hidden,
         ),
         loss=LossConfig(free_bits=2),
         train=TrainConfig(**{"batch": 8, "epochs": 2, "warmup": 2, "validation_clips": 8, **train}),  # type: ignore[arg-type]
@@ -81,33 +115,36 @@ def toy(encoder: str = "hierarchical", bars: int = 2, **train: object) -> Config
 
 @pytest.fixture(scope="session")
 def toy_config() -> Callable[..., Config]:
-    """Settings of a network of some thousand weights: `toy_config(encoder, bars, **train)`."""
+    """Settings of a network of some thousand weights: `toy_config(encoder, bars, kind=…, decoder=…, **train)`."""
     return toy
 
 
 @pytest.fixture(scope="session")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Folder of an exported random network: `toy_bundle(encoder, bars)`; made once a session."""
-    made: dict[tuple[str, int], Path] = {}
+    """Folder of an exported random network: `toy_bundle(encoder, bars, kind=…, decoder=…)`; made once a session."""
+    made: dict[str, Path] = {}
 
-    def bundle(encoder: str = "hierarchical", bars: int = 2) -> Path:
-        if (encoder, bars) not in made:
+    def bundle(encoder: str = "hierarchical", bars: int = 2, **structure: Any) -> Path:
+        key = "-".join(map(str, (encoder, bars, *itertools.chain(*sorted(structure.items())))))
+        if key not in made:
             import torch
 
             from musicvae.codecs import codec
             from musicvae.model import MusicVAE
             from musicvae.runtime.export import write_bundle
 
-            config = toy(encoder, bars)
+            config = toy(encoder, bars, **structure)
+            spec = codec(config.codec).spec
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(1)
-                network = MusicVAE(codec(config.codec).spec, config.model)
+                network = MusicVAE(spec, config.model)
             with torch.no_grad():
                 for parameter in network.parameters():  # a fresh network hears little of z
                     parameter.mul_(4)
-                network.decoder.heads.out[0].bias[-1] -= 4  # fewer ends
-            made[encoder, bars] = tmp_path_factory.mktemp("bundle") / f"{encoder}-{bars}"
-            write_bundle(network, config, made[encoder, bars], name="toy", trained={"steps": 0})
-        return made[encoder, bars]
+                if spec.end is not None:
+                    network.decoders[0].heads.out[0].bias[-1] -= 4  # fewer ends
+            made[key] = tmp_path_factory.mktemp("bundle") / key
+            write_bundle(network, config, made[key], name="toy", trained={"steps": 0})
+        return made[key]
 
     return bundle

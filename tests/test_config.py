@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musicvae.config import (
-    PRESETS,
     CodecConfig,
     Config,
     Field,
@@ -22,7 +21,6 @@ from musicvae.config import (
     docs,
     from_dict,
     override,
-    preset,
     to_dict,
 )
 from musicvae.errors import ConfigError
@@ -30,16 +28,37 @@ from musicvae.errors import ConfigError
 SECTIONS = {"codec": CodecConfig, "model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_survive_json(name):
-    config = preset(name)
-    assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
+SIZES = st.lists(st.integers(1, 999), min_size=1, max_size=4).map(tuple)
 
 
 @given(
-    st.builds(ModelConfig, bars=st.integers(2, 64), z=st.integers(1, 999), encoder=st.sampled_from(["flat"])),
-    st.builds(LossConfig, beta=st.floats(0, 9), free_bits=st.floats(0, 999)),
-    st.builds(CodecConfig, steps_per_beat=st.sampled_from([4, 8, 12, 24]), velocity_bins=st.integers(1, 128)),
+    st.builds(
+        ModelConfig,
+        bars=st.integers(2, 64),
+        z=st.integers(1, 999),
+        encoder=st.sampled_from(["flat", "hierarchical"]),
+        first_input=st.sampled_from(["start", "previous"]),
+        embedding=st.integers(0, 99),
+        head_hidden=st.integers(0, 99),
+        bar_hidden=SIZES,
+        encoder_hidden=SIZES,
+        conductor_hidden=SIZES,
+        decoder_hidden=SIZES,
+    ),
+    st.builds(
+        LossConfig,
+        beta=st.floats(0, 9),
+        beta_schedule=st.sampled_from(["constant", "annealed", "cyclical"]),
+        beta_cycles=st.integers(1, 9),
+        free_bits=st.floats(0, 999),
+    ),
+    st.builds(
+        CodecConfig,
+        kind=st.sampled_from(["piano", "melody", "drums", "trio"]),
+        polyphony=st.sampled_from(["highest", "skip"]),
+        steps_per_beat=st.sampled_from([4, 8, 12, 24]),
+        velocity_bins=st.integers(1, 128),
+    ),
 )
 def test_any_settings_survive_json(model, loss, codec):
     config = Config(model=model, loss=loss, codec=codec)
@@ -83,7 +102,16 @@ def test_settings_are_frozen():
         ({"model": {"encoder": "hierarchic"}}, "(did you mean 'hierarchical'?); wanted one of: flat, hierarchical"),
         ({"model": None}, "here: model: wanted settings by name, got None"),
         ([], "here: wanted settings by name, got []"),
-        ({"codec": {"kind": ["piano"]}}, "wanted one of: piano"),
+        ({"codec": {"kind": ["piano"]}}, "wanted one of: piano, melody, drums, trio"),
+        ({"codec": {"kind": "melodie"}}, "(did you mean 'melody'?)"),
+        ({"model": {"decoder_hidden": 512}}, "here: model: decoder_hidden is 512; wanted a list of whole numbers"),
+        ({"model": {"decoder_hidden": "512,512"}}, "wanted a list of whole numbers, such as 512,512"),
+        ({"model": {"decoder_hidden": [512, 1.5]}}, "here: model: decoder_hidden is 1.5; wanted a whole number"),
+        ({"model": {"decoder_hidden": [True]}}, "decoder_hidden is True; wanted a whole number"),
+        ({"model": {"decoder_hidden": []}}, "model.decoder_hidden is (); wanted a size of at least 1 for each layer"),
+        ({"model": {"layers": 2}}, "here: model: no setting is called 'layers'"),
+        ({"model": {"decoder": "flat", "first_input": "previous"}}, "wanted start: a flat decoder is never begun anew"),
+        ({"train": {"sampling": "sigmoid"}}, "wanted one of: none, constant, inverse_sigmoid"),
     ],
 )
 def test_what_does_not_fit_is_refused(data, text):
@@ -104,8 +132,15 @@ def test_what_does_not_fit_is_refused(data, text):
         ("codec", "max_duration_bars", [0, 65]),
         ("codec", "velocity_bins", [0, 129]),
         ("model", "bars", [1, 65]),
-        *(("model", name, [0, -1]) for name in ("z", "embedding", "bar_hidden", "encoder_hidden", "layers")),
-        *(("model", name, [0, -1]) for name in ("conductor_hidden", "decoder_hidden", "head_hidden")),
+        ("model", "z", [0, -1]),
+        *(("model", name, [-1]) for name in ("embedding", "head_hidden")),
+        *(
+            ("model", f"{part}_hidden", [(), (0,), (5, -1), (3, 0, 3)])
+            for part in ("bar", "encoder", "conductor", "decoder")
+        ),
+        ("loss", "beta_rate", [0.0, 1.0, -0.5, float("nan")]),
+        ("loss", "beta_cycles", [0, -1]),
+        ("train", "hide", [-0.1, 1.1, float("nan")]),
         *(("loss", name, [-0.1, float("nan")]) for name in ("beta", "free_bits")),
         *(("train", name, [0, -1]) for name in ("epochs", "batch", "validation_clips")),
         *(("train", name, [-1]) for name in ("warmup", "seed", "transpose_down", "transpose_up")),
@@ -126,6 +161,27 @@ def test_override():
     assert override(config, "train.lr=0.001").train.lr == Config().train.lr
     assert Config().train.lr == 1e-3
     assert type(override(config, "train.lr=1").train.lr) is float
+    assert override(config, "model.decoder_hidden=512,256,3").model.decoder_hidden == (512, 256, 3)
+    assert override(config, "model.decoder_hidden = 512").model.decoder_hidden == (512,)
+    assert override(config, "codec.kind=trio").codec.kind == "trio"
+
+
+def test_settings_that_hang_together():
+    """A rate is checked by the schedule that it is for, and only where there is one."""
+    for sampling, wrong, right in (
+        ("constant", (-0.1, 1.1, float("nan")), (0.0, 0.5, 1.0)),
+        ("inverse_sigmoid", (0.0, 0.99, -3.0, float("nan")), (1.0, 2000.0)),
+        ("none", (), (0.0, 0.5, 2000.0)),
+    ):
+        for rate in wrong:
+            with pytest.raises(ConfigError, match=rf"train\.sampling_rate is .*; wanted .*\({sampling}\)"):
+                TrainConfig(sampling=sampling, sampling_rate=rate)
+        for rate in right:
+            assert TrainConfig(sampling=sampling, sampling_rate=rate).sampling_rate == rate
+    with pytest.raises(ConfigError, match=r"model\.first_input is previous; wanted start"):
+        ModelConfig(decoder="flat", first_input="previous")
+    assert ModelConfig(decoder="hierarchical", first_input="previous")
+    assert ModelConfig(embedding=0, head_hidden=0)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +194,9 @@ def test_override():
         ("train.lr.x=1", "--set train.lr.x: name a single setting"),
         ("train.batch=many", "--set train.batch is 'many'; wanted a whole number"),
         ("train.batch=1.5", "wanted a whole number"),
+        ("model.decoder_hidden=512,x", "--set model.decoder_hidden is 'x'; wanted a whole number"),
+        ("model.decoder_hidden=512,", "--set model.decoder_hidden is ''; wanted a whole number"),
+        ("model.decoder_hidden=512,0", "wanted a size of at least 1 for each layer"),
         ("model.encoder=fat", "(did you mean 'flat'?)"),
         ("train.batch=-1", "train.batch is -1; wanted at least 1"),
         ("train.lr=nan", "train.lr is nan; wanted above 0"),
@@ -148,11 +207,6 @@ def test_wrong_overrides_are_refused(assignment, text):
     with pytest.raises(ConfigError) as error:
         override(Config(), assignment)
     assert text in str(error.value)
-
-
-def test_an_unknown_preset_suggests_the_nearest():
-    with pytest.raises(ConfigError, match=r"'piano-16bar-smal' \(did you mean 'piano-16bar-small'\?\)\. There are: "):
-        preset("piano-16bar-smal")
 
 
 def test_sizes_of_a_slot():

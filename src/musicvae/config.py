@@ -1,4 +1,4 @@
-"""Every setting, as frozen dataclasses; the presets; strict loading.
+"""Every setting, as frozen dataclasses, and strict loading.
 
 The text under a field is its only documentation: `docs()` reads it for `--help` and for error messages.
 """
@@ -19,7 +19,6 @@ from typing import Any, Literal, TypeVar
 from musicvae.errors import ConfigError
 
 __all__ = [
-    "PRESETS",
     "TEMPERATURE",
     "CodecConfig",
     "Config",
@@ -31,8 +30,8 @@ __all__ = [
     "TrainConfig",
     "docs",
     "from_dict",
+    "nearest",
     "override",
-    "preset",
     "to_dict",
 ]
 
@@ -51,6 +50,8 @@ class Field:
     """What the integer says, e.g. `pitch`."""
     size: int
     """How many values it takes: 0 to size − 1."""
+    binary: bool = False
+    """Whether the value is a set, each bit of it a member; the encoder is then shown the bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +93,22 @@ def _require(name: str, value: Any, holds: bool, wanted: str) -> None:
 class CodecConfig:
     """How a Score becomes tokens."""
 
-    kind: Literal["piano"] = "piano"
-    """Which codec: piano."""
+    kind: Literal["piano", "melody", "drums", "trio"] = "piano"
+    """Which codec: piano (polyphonic), melody (one voice), drums, or trio (melody, bass and drums)."""
     steps_per_beat: int = 4
     """Grid: steps a quarter note (4, 8, 12 or 24); the data set must be prepared with the same."""
-    max_notes: int = 64
-    """Most notes a bar; those beyond are dropped and reported."""
     pitch_low: int = 21
-    """Lowest MIDI pitch (21 = A0, the lowest key of a piano)."""
+    """Lowest MIDI pitch (21 = A0, the lowest key of a piano); not for drums."""
     pitch_high: int = 108
-    """Highest MIDI pitch (108 = C8, the highest key of a piano)."""
+    """Highest MIDI pitch (108 = C8, the highest key of a piano); not for drums."""
+    polyphony: Literal["highest", "skip"] = "highest"
+    """Notes of a melody or bass that begin together: keep the highest, or leave the phrase and what follows it out."""
+    max_notes: int = 64
+    """Most notes a bar; those beyond are dropped and reported (piano only)."""
     max_duration_bars: int = 4
-    """Longest note, in bars; longer ones are shortened and reported."""
+    """Longest note, in bars; longer ones are shortened and reported (piano only)."""
     velocity_bins: int = 8
-    """How many loudness levels the 127 MIDI velocities are put into."""
+    """How many loudness levels the 127 MIDI velocities are put into (piano only)."""
 
     def __post_init__(self) -> None:
         _require("codec.steps_per_beat", self.steps_per_beat, self.steps_per_beat in (4, 8, 12, 24), "4, 8, 12 or 24")
@@ -118,7 +121,7 @@ class CodecConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Sizes of the network (paper, section 3.2 and appendix B)."""
+    """Sizes of the network (paper, section 3.2 and appendix B); those of an LSTM one a layer, as in 512,512."""
 
     bars: int = 16
     """Length of a clip, in bars (2 to 64)."""
@@ -126,34 +129,36 @@ class ModelConfig:
     """Dimensions of the latent vector."""
     encoder: Literal["flat", "hierarchical"] = "hierarchical"
     """flat: one bidirectional LSTM over all slots (the paper's); hierarchical: over a bar's slots, then over bars."""
+    decoder: Literal["flat", "hierarchical"] = "hierarchical"
+    """flat: one LSTM over all slots, given z; hierarchical: one a stream, begun anew in each bar, under a conductor."""
+    first_input: Literal["start", "previous"] = "start"
+    """What a bar's decoder is shown first: a start token (bars are then drawn side by side) or the last of the bar
+    before (the published implementation's; hierarchical decoder only)."""
     embedding: int = 128
-    """Width of the learned vector that stands for a slot at the input of encoder and decoder."""
-    bar_hidden: int = 128
+    """Width of the learned vector that stands for a slot at the input of encoder and decoder; 0: one-hot, as the
+    paper."""
+    bar_hidden: tuple[int, ...] = (128, 128)
     """LSTM units a direction over the slots of a bar (hierarchical encoder only)."""
-    encoder_hidden: int = 160
+    encoder_hidden: tuple[int, ...] = (160, 160)
     """LSTM units a direction over the bars (hierarchical) or over all slots (flat)."""
-    conductor_hidden: int = 192
-    """LSTM units of the conductor, whose output is a bar's embedding."""
-    decoder_hidden: int = 384
-    """LSTM units of the decoder."""
+    conductor_hidden: tuple[int, ...] = (192, 192)
+    """LSTM units of the conductor, whose last layer is a bar's embedding (hierarchical decoder only)."""
+    decoder_hidden: tuple[int, ...] = (384, 384)
+    """LSTM units of each decoder."""
     head_hidden: int = 192
-    """Width of the small network before each field's logits."""
-    layers: int = 2
-    """Layers of every LSTM."""
+    """Width of the small network before each field's logits, which sees the fields before it in the slot, too; 0: none,
+    the logits are a linear map of the LSTM's output (the paper's)."""
 
     def __post_init__(self) -> None:
         _require("model.bars", self.bars, 2 <= self.bars <= 64, "2 to 64")
-        for name in (
-            "z",
-            "embedding",
-            "bar_hidden",
-            "encoder_hidden",
-            "conductor_hidden",
-            "decoder_hidden",
-            "head_hidden",
-            "layers",
-        ):
-            _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _require("model.z", self.z, self.z >= 1, "at least 1")
+        for name in ("embedding", "head_hidden"):
+            _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        for name in ("bar_hidden", "encoder_hidden", "conductor_hidden", "decoder_hidden"):
+            sizes = getattr(self, name)
+            _require(f"model.{name}", sizes, len(sizes) > 0 and min(sizes) >= 1, "a size of at least 1 for each layer")
+        flat = self.decoder == "flat" and self.first_input == "previous"
+        _require("model.first_input", self.first_input, not flat, "start: a flat decoder is never begun anew")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +166,20 @@ class LossConfig:
     """Weights of the loss (paper, section 4.3)."""
 
     beta: float = 0.2
-    """Weight of the KL term."""
+    """Weight of the KL term, at its highest."""
+    beta_schedule: Literal["constant", "annealed", "cyclical"] = "constant"
+    """constant; annealed: beta · (1 − beta_rate^step), the paper's for 2 bars; cyclical: up from 0 again and again."""
+    beta_rate: float = 0.99999
+    """Rate of the annealed schedule, a step."""
+    beta_cycles: int = 4
+    """How often the cyclical schedule begins anew in a run (Fu et al. 2019); the first half of a cycle rises."""
     free_bits: float = 256.0
     """Bits of KL, summed over the latent's dimensions, that cost nothing."""
 
     def __post_init__(self) -> None:
         _require("loss.beta", self.beta, self.beta >= 0, "at least 0")
+        _require("loss.beta_rate", self.beta_rate, 0 < self.beta_rate < 1, "above 0, below 1")
+        _require("loss.beta_cycles", self.beta_cycles, self.beta_cycles >= 1, "at least 1")
         _require("loss.free_bits", self.free_bits, self.free_bits >= 0, "at least 0")
 
 
@@ -192,6 +205,12 @@ class TrainConfig:
     """Largest global norm of the gradient of the loss in nats a slot."""
     hide: float = 0.0
     """Share of slots that the decoder is not shown under teacher forcing, so that it must ask the latent vector."""
+    sampling: Literal["none", "constant", "inverse_sigmoid"] = "none"
+    """Scheduled sampling: how the share of slots grows for which the decoder is fed its own output. none: teacher
+    forcing; constant: sampling_rate; inverse_sigmoid: 1 − k / (k + exp(step / k)) with k = sampling_rate (the paper's
+    for 2 bars)."""
+    sampling_rate: float = 0.0
+    """The share of the constant schedule, or k of the inverse sigmoid (the paper: 2000)."""
     transpose_down: int = 5
     """Most semitones that a clip is moved down, drawn anew each time; never so far that a note leaves the range."""
     transpose_up: int = 6
@@ -208,6 +227,13 @@ class TrainConfig:
         _require("train.lr_min", self.lr_min, 0 <= self.lr_min <= self.lr, "0 to train.lr")
         _require("train.lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, at most 1")
         _require("train.hide", self.hide, 0 <= self.hide <= 1, "0 to 1")
+        share = self.sampling == "constant"
+        _require(
+            "train.sampling_rate",
+            self.sampling_rate,
+            0 <= self.sampling_rate <= 1 if share else self.sampling != "inverse_sigmoid" or self.sampling_rate >= 1,
+            "0 to 1 (constant)" if share else "at least 1 (inverse_sigmoid)",
+        )
         _require("train.grad_clip", self.grad_clip, self.grad_clip > 0, "above 0")
         for name in ("warmup", "seed", "transpose_down", "transpose_up"):
             _require(f"train.{name}", getattr(self, name), getattr(self, name) >= 0, "at least 0")
@@ -227,43 +253,6 @@ class Config:
     """How a run trains."""
 
 
-# --------------------------------------------------------------------------------------------- presets
-_SMALL = ModelConfig()
-_TINY = ModelConfig(
-    bars=2,
-    z=16,
-    embedding=16,
-    bar_hidden=16,
-    encoder_hidden=16,
-    conductor_hidden=16,
-    decoder_hidden=32,
-    head_hidden=16,
-)
-_LARGE = ModelConfig(
-    z=512, embedding=256, bar_hidden=256, encoder_hidden=512, conductor_hidden=512, decoder_hidden=1024, head_hidden=384
-)
-
-PRESETS: Mapping[str, Config] = {
-    "piano-16bar-small": Config(train=TrainConfig(lr=2e-3)),
-    "piano-2bar-small": Config(
-        model=replace(_SMALL, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=128, lr=2e-3)
-    ),
-    "piano-16bar": Config(model=_LARGE, train=TrainConfig(batch=128)),
-    "piano-2bar": Config(model=replace(_LARGE, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=512)),
-    "piano-2bar-tiny": Config(
-        model=_TINY, loss=LossConfig(free_bits=8), train=TrainConfig(batch=16, validation_clips=64)
-    ),
-}
-"""Complete settings by name: `small` fits two CPU cores, `tiny` is a toy to try things out, the others want a GPU."""
-
-
-def preset(name: str) -> Config:
-    """Return a preset by name; raises ConfigError that suggests the nearest name."""
-    if name not in PRESETS:
-        raise ConfigError(f"no preset is called {name!r}{_nearest(name, PRESETS)}. There are: {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
 # --------------------------------------------------------------------------------- loading and overriding
 def to_dict(config: Any) -> dict[str, Any]:
     """Return the settings as plain data for JSON."""
@@ -281,7 +270,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "config") -> T
     types = _types(cls)  # type: ignore[arg-type]  # a class is hashable
     for name in data:
         if name not in types:
-            raise ConfigError(f"{where}: no setting is called {name!r}{_nearest(name, types)}")
+            raise ConfigError(f"{where}: no setting is called {name!r}{nearest(name, types)}")
     try:
         return cls(**{name: _checked(types[name], value, f"{where}: {name}") for name, value in data.items()})
     except ConfigError as error:
@@ -314,7 +303,7 @@ def _docs(cls: type) -> tuple[tuple[str, str], ...]:
             and isinstance(below, ast.Expr)
         ):
             assert isinstance(below.value, ast.Constant)
-            found.append((statement.target.id, str(below.value.value)))
+            found.append((statement.target.id, " ".join(str(below.value.value).split())))
     return tuple(found)
 
 
@@ -322,20 +311,28 @@ def _override(config: T, path: list[str], text: str, whole: str) -> T:
     name, *rest = path
     types = _types(type(config))  # type: ignore[arg-type]  # a class is hashable
     if name not in types:
-        raise ConfigError(f"--set {whole}: no setting is called {name!r}{_nearest(name, types)}")
+        raise ConfigError(f"--set {whole}: no setting is called {name!r}{nearest(name, types)}")
     current = getattr(config, name)
     if dataclasses.is_dataclass(current) != bool(rest):
         raise ConfigError(f"--set {whole}: name a single setting, e.g. train.lr=3e-4")
     if rest:
         return replace(config, **{name: _override(current, rest, text, whole)})  # type: ignore[type-var]
-    value: Any = text
+    value: Any = [_number(part) for part in text.split(",")] if _is_tuple(types[name]) else _number(text)
+    return replace(config, **{name: _checked(types[name], value, f"--set {whole}")})  # type: ignore[type-var]
+
+
+def _number(text: str) -> Any:
+    """Return a text as the number it is, else as it is."""
     for kind in (int, float):
         try:
-            value = kind(text)
-            break
+            return kind(text)
         except ValueError:
             continue
-    return replace(config, **{name: _checked(types[name], value, f"--set {whole}")})  # type: ignore[type-var]
+    return text
+
+
+def _is_tuple(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
 
 
 @functools.cache
@@ -351,8 +348,12 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
-            raise ConfigError(f"{where} is {value!r}{_nearest(value, choices)}; wanted one of: {', '.join(choices)}")
+            raise ConfigError(f"{where} is {value!r}{nearest(value, choices)}; wanted one of: {', '.join(choices)}")
         return value
+    if _is_tuple(kind):
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} is {value!r}; wanted a list of whole numbers, such as 512,512")
+        return tuple(_checked(int, item, where) for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or isinstance(value, bool):
@@ -360,6 +361,7 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _nearest(name: Any, known: typing.Iterable[str]) -> str:
+def nearest(name: Any, known: typing.Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for a name that is close to a known one, else nothing."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typing import NamedTuple
 import pytest
 
 from musicvae.cli import VERBS, main
-from musicvae.config import PRESETS, Config, docs
+from musicvae.config import Config, docs
 from musicvae.music import Score, read
+from musicvae.presets import PRESETS
+from musicvae.runtime.engine import load
 
 
 class Done(NamedTuple):
@@ -58,7 +61,7 @@ def test_help_imports_next_to_nothing():
     assert done.stdout.splitlines()[-1] in ("code 0 []", "code None []")
     for verb, line in VERBS.items():
         assert f"  {verb} " in done.stdout
-        assert line in done.stdout
+        assert line in " ".join(done.stdout.split())
 
 
 def test_python_m_musicvae():
@@ -90,8 +93,14 @@ def test_version(cli):
 
 
 def test_presets(cli):
-    assert all(name in cli("presets").out for name in PRESETS)
+    """A line for each, with its parameters and those of the published configuration in millions."""
+    lines = cli("presets").out.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines}
+    assert set(PRESETS) <= set(rows)
     assert set(json.loads(cli("presets", "--json").out)) == set(PRESETS)
+    assert rows["hierdec-mel_16bar"][1:4] == ["melody", "16", "512"]
+    assert rows["hierdec-mel_16bar"][-1] == "176.06"
+    assert max(map(len, lines)) <= 120
 
 
 # -------------------------------------------------------------------------------------------- exit codes
@@ -106,13 +115,23 @@ def test_presets(cli):
         (["generate", "-n", "2", "--model", "MODEL", "-o", "x.mid"], "x.mid is one file, but 2 clips"),
         (["reconstruct"], "Missing argument 'MUSIC'"),
         (["reconstruct", "x.mid", "--programs", "0-200"], "wanted MIDI programs 0 to 127"),
-        (["interpolate", "a.mid"], "Missing argument 'B'"),
+        (["interpolate"], "Missing argument 'A B [C D]'"),
+        (["interpolate", "a.mid"], "1 files; wanted 2, for a path, or 4, for a square"),
+        (["interpolate", "a.mid", "b.mid", "c.mid"], "3 files; wanted 2"),
+        (["generate", "--attribute", "density"], "'density'; wanted NAME=AMOUNT, such as density=+1.5"),
+        (["generate", "--attribute", "density=much"], "wanted NAME=AMOUNT"),
         (["interpolate", "a.mid", "b.mid", "--steps", "1"], "'--steps'"),
         (["vary", "a.mid", "--amount", "2"], "'--amount'"),
         (["prepare", "."], "Missing option '-o'"),
         (["train", "x"], "Missing option '-o'"),
         (["train", "x", "-o", "y", "--precision", "half"], "'--precision'"),
         (["export", "x"], "Missing option '-o'"),
+        (["import-checkpoint", "x", "-o", "y"], "Missing option '--preset'"),
+        (["import-checkpoint", "x", "--preset", "flat-mel_16bar"], "Missing option '-o'"),
+        (["evaluate", "x"], "Missing argument 'DATA'"),
+        (["evaluate", "x", "y", "--split", "all"], "'--split'"),
+        (["evaluate", "x", "y", "--clips", "0"], "'--clips'"),
+        (["attributes", "x", "y", "--clips", "9"], "'--clips'"),
     ],
 )
 def test_wrong_usage_is_2(cli, here, toy_bundle, arguments, text):
@@ -136,6 +155,12 @@ def test_wrong_usage_is_2(cli, here, toy_bundle, arguments, text):
         (["train", "nowhere", "-o", "run", "--set", "train.lrr=1"], "(did you mean 'lr'?)"),
         (["train", "nowhere", "-o", "run", "--epochs", "0"], "train.epochs is 0; wanted at least 1"),
         (["export", "nowhere", "-o", "m"], "nowhere"),
+        (["import-checkpoint", "nowhere", "--preset", "flat-mel_16bar", "-o", "m"], "nowhere"),
+        (["import-checkpoint", "nowhere", "--preset", "flat-mel_17bar", "-o", "m"], "did you mean 'flat-mel_16bar'?"),
+        (["evaluate", "MODEL", "nowhere"], "nowhere: is not a prepared data set"),
+        (["evaluate", "nobody", "nowhere"], "nobody: is neither a bundled model"),
+        (["attributes", "MODEL", "nowhere"], "nowhere: is not a prepared data set"),
+        (["generate", "--model", "MODEL", "--attribute", "swing=1"], "toy has no attribute vector 'swing'"),
     ],
 )
 def test_an_error_is_1_and_one_line(cli, here, toy_bundle, arguments, text):
@@ -169,8 +194,6 @@ def test_generate(cli, here, toy_bundle):
     ]
     assert done.out.count("\n") == 2
     clip = read(here / "out" / "toy-seed7-1.mid").score
-    from musicvae.runtime.engine import load
-
     assert clip.cut(0, 2) == load(toy_bundle()).sample(1, seed=7, tempo=90)[0]
 
 
@@ -238,7 +261,106 @@ def test_another_meter(cli, here, toy_bundle):
     assert cli("reconstruct", "five.mid", "--model", toy_bundle(), "--any-meter").code == 0
 
 
+def test_a_square(cli, here, toy_bundle):
+    names = ["a", "b", "c", "d"]
+    for i, name in enumerate(names):
+        Score.of([0, 4 + i], [60, 64 + i], 4, bars=2).save(here / f"{name}.mid")
+    files = [f"{name}.mid" for name in names]
+    done = cli("interpolate", *files, "--steps", "2", "--model", toy_bundle(), "-o", "out")
+    assert done.code == 0, done.err
+    found = sorted(p.name for p in (here / "out").iterdir())
+    assert found == ["a-to-d-1-1.mid", "a-to-d-1-2.mid", "a-to-d-2-1.mid", "a-to-d-2-2.mid"]
+    for name, corner in zip(names, found, strict=True):
+        assert cli("reconstruct", f"{name}.mid", "--model", toy_bundle(), "-o", "copy.mid", "--overwrite").code == 0
+        assert (here / "copy.mid").read_bytes() == (here / "out" / corner).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["melody", "trio"])
+def test_evaluate(cli, here, toy_bundle, toy_band_data, kind):
+    """The table's figures are those of the JSON; every baseline has a row."""
+    model = toy_bundle(kind=kind, decoder="hierarchical")
+    arguments = ("evaluate", model, toy_band_data, "--split", "train", "--clips", "12", "--seed", "3")
+    done = cli(*arguments, "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert (result["model"], result["split"], result["clips"], result["temperature"]) == ("toy", "train", 12, 1.0)
+    text = cli(*arguments).out
+    for row, modes in result["table"].items():
+        assert row in text
+        for figures in modes.values():
+            assert f"{figures[kind if kind == 'melody' else 'bass']['value']:.3f}" in text
+    assert f"{result['recon_nats']['value']:.1f} ±" in text
+    assert f"{result['songs']} train songs" in text
+
+
+def test_attributes_and_their_use(cli, here, toy_bundle, toy_band_data):
+    shutil.copytree(toy_bundle(kind="melody", decoder="hierarchical"), here / "m")
+    arguments = ("attributes", "m", toy_band_data, "--clips", "60", "--samples", "8", "--json")
+    done = cli(*arguments, "--dry-run")
+    assert done.code == 0, done.err
+    assert not (here / "m" / "attributes.json").exists()
+    facts = json.loads(cli(*arguments).out)
+    assert facts == json.loads(done.out)
+    stored = json.loads((here / "m" / "attributes.json").read_text())
+    assert list(stored["vectors"]) == facts["names"]
+    name = facts["names"][0]
+    for verb in (("generate",), ("vary", "mine.mid")):
+        if verb[0] == "vary":
+            load(here / "m").sample(1, seed=2)[0].save(here / "mine.mid")
+        rows = {}
+        for amount in ("0", "+3"):
+            extra = (
+                "--seed",
+                "1",
+                "-n",
+                "6",
+                "--model",
+                "m",
+                "--attribute",
+                f"{name}={amount}",
+                "-o",
+                f"{verb[0]}{amount}",
+            )
+            done = cli(*verb, *extra, "--json")
+            assert done.code == 0, done.err
+            rows[amount] = [Path(row["file"]).read_bytes() for row in json.loads(done.out)]
+        assert rows["0"] != rows["+3"]
+
+
 # --------------------------------------------------------------------------------------------- whole way
+@pytest.mark.parametrize(("kind", "preset"), [("drums", "cat-drums_2bar_small"), ("trio", "hierdec-trio_16bar-tiny")])
+def test_from_music_to_clips_of_another_kind(cli, here, toy_band, toy_band_data, kind, preset):
+    """Trained, exported with its card, evaluated as a run and as a model, and used on a file."""
+    done = cli(
+        "train", toy_band_data, "--preset", preset, "-o", "run", "--stop-after", "2", "--device", "cpu",
+        *(w for s in ("train.batch=4", "model.bars=2", "model.z=4", "model.encoder_hidden=8", "model.bar_hidden=8",
+                      "model.conductor_hidden=8", "model.decoder_hidden=8,7", "train.validation_clips=4")
+          for w in ("--set", s)),
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    done = cli("export", "run", "-o", "model", "--clips", "4")
+    assert done.code == 0, done.err
+    card = (here / "model" / "README.md").read_text(encoding="utf-8")
+    assert {"drums": "drums", "trio": "trios"}[kind] in card
+    assert "polyphonic piano" not in card
+    for what in ("run", "model"):
+        done = cli("evaluate", what, toy_band_data, "--split", "train", "--clips", "4", "--json")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["clips"] == 4
+    song = sorted(toy_band.glob("*.mid"))[3]
+    done = cli("reconstruct", song, "--model", "model", "-o", "copy.mid", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)[0]["bars"] == 7
+    parts = ("drums",) if kind == "drums" else ("melody", "bass", "drums")
+    done = cli("generate", "--model", "model", "-n", "3", "--seed", "1", "--temperature", "1", "-o", "clips", "--json")
+    assert done.code == 0, done.err
+    made = load(here / "model").sample(3, seed=1, temperature=1)
+    for row, clip in zip(json.loads(done.out), made, strict=True):
+        if len(clip):
+            back = read(Path(row["file"]), parts=parts).score
+            assert (len(back), set(back.part.tolist())) == (len(clip), set(clip.part.tolist()))
+
+
 def test_from_a_folder_of_music_to_variations(cli, here, toy_music):
     assert cli("prepare", toy_music, "-o", "data", "--workers", "1").code == 0
     done = cli(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicvae.codecs import PianoCodec, codec
+from musicvae.codecs import PianoCodec
 from musicvae.config import CodecConfig
 from musicvae.data.dataset import FORMAT, SPLITS, Batch, Clips, Dataset
-from musicvae.data.prepare import NOTE, SONG
+from musicvae.data.layout import ARRAYS, NOTE, SONG, VOICE
 from musicvae.data.windows import valid_windows
 from musicvae.errors import DataError
 from musicvae.music import Score
@@ -24,16 +24,19 @@ SONGS = st.lists(st.lists(st.sampled_from([0, 0, 1, 2, 3, 5]), min_size=1, max_s
 
 
 def of_grid(grid: int = 4, **settings: int) -> PianoCodec:
-    return codec(CodecConfig(steps_per_beat=grid, **settings))
+    return PianoCodec(CodecConfig(steps_per_beat=grid, **settings))
 
 
 def write(folder: Path, songs: list[list[list[tuple[int, int, int, int]]]], grid: int = 4) -> Path:
-    """Write a data set by hand: songs, their bars, their notes (position, pitch, duration, velocity)."""
+    """Write a data set of pianos by hand: songs, their bars, their notes (position, pitch, duration, velocity)."""
     folder.mkdir(parents=True, exist_ok=True)
     bars = [bar for song in songs for bar in song]
     rows = np.zeros(len(songs), SONG)
     rows["bars"] = [len(song) for song in songs]
-    rows["first_bar"] = np.cumsum(rows["bars"]) - rows["bars"]
+    rows["voices"], rows["first_voice"] = 1, np.arange(len(songs))
+    voices = np.zeros(len(songs), VOICE)
+    voices["song"], voices["first_bar"] = np.arange(len(songs)), np.cumsum(rows["bars"]) - rows["bars"]
+    np.save(folder / "voices.npy", voices)
     np.save(folder / "notes.npy", np.array([note for bar in bars for note in bar], NOTE))
     np.save(folder / "bars.npy", np.cumsum([0, *map(len, bars)]))
     np.save(folder / "songs.npy", rows)
@@ -41,9 +44,13 @@ def write(folder: Path, songs: list[list[list[tuple[int, int, int, int]]]], grid
     return folder
 
 
+def first_bar(dataset: Dataset, song: int) -> int:
+    return int(dataset.voices["first_bar"][dataset.songs["first_voice"][song]])  # the piano comes first
+
+
 def score(dataset: Dataset, song: int) -> Score:
-    """Return a song of a data set as a Score."""
-    first, bars = (int(dataset.songs[song][name]) for name in ("first_bar", "bars"))
+    """Return the piano of a song of a data set as a Score."""
+    first, bars = first_bar(dataset, song), int(dataset.songs[song]["bars"])
     edges = dataset.bars[first : first + bars + 1]
     notes = dataset.notes[edges[0] : edges[-1]]
     bar = np.repeat(np.arange(bars), np.diff(edges))
@@ -95,10 +102,9 @@ def test_a_clip_is_what_the_codec_makes_of_the_cut(toy_data, bars, max_notes):
     seen = 0
     for split in SPLITS:
         clips = dataset.clips(split, piano, bars)
-        for i, window in enumerate(clips.windows):
-            song = int(np.searchsorted(dataset.songs["first_bar"], window, side="right")) - 1
+        for i, (window, song) in enumerate(zip(clips.windows, clips.songs, strict=True)):
             assert dataset.songs["split"][song] == SPLITS.index(split)
-            wanted = piano.encode(score(dataset, song).cut(int(window - dataset.songs["first_bar"][song]), bars)).tokens
+            wanted = piano.encode(score(dataset, song).cut(int(window) - first_bar(dataset, song), bars)).tokens
             batch = clips.batch(np.array([i]))
             S = batch.tokens.shape[2]
             assert np.array_equal(batch.tokens[0], wanted[:, :S])
@@ -251,12 +257,14 @@ def test_another_grid_is_refused(toy_data):
         ("dataset.json", b"[]"),
         ("dataset.json", b"{}"),
         ("dataset.json", b'{"format": 2}'),
-        ("dataset.json", b'{"format": 1}'),
-        ("dataset.json", b'{"format": 1, "settings": {"steps_per_beat": null}}'),
-        *((f"{array}.npy", content) for array in ("notes", "bars", "songs") for content in (None, b"", b"xx", 100, -7)),
+        ("dataset.json", b'{"format": 1, "settings": {"steps_per_beat": 4}}'),
+        ("dataset.json", b'{"format": 2, "settings": {"steps_per_beat": null}}'),
+        *((f"{array}.npy", content) for array in ARRAYS for content in (None, b"", b"xx", 100, -7)),
         ("songs.npy", np.zeros(3)),
         ("songs.npy", np.zeros(0, SONG)),
         ("bars.npy", np.zeros(0, np.int64)),
+        ("voices.npy", np.zeros(0, VOICE)),
+        ("voices.npy", np.zeros(32, VOICE)),
         ("notes.npy", np.zeros(3, NOTE)),
         ("notes.npy", np.array([{}], dtype=object)),
     ],

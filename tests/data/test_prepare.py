@@ -23,13 +23,13 @@ from click.testing import CliRunner
 
 from musicvae.cli.prepare import command
 from musicvae.data.dataset import SPLITS, Dataset
-from musicvae.data.folder import FILES
-from musicvae.data.prepare import NOTE, SONG, Progress, Summary, general, prepare, split
+from musicvae.data.layout import FILES, NOTE, SONG, VOICE
+from musicvae.data.prepare import Progress, Summary, general, prepare, split
 from musicvae.errors import ConfigError, DataError
 from musicvae.music import Score, write_midi
 
 SRC = Path(__file__).parents[2] / "src"
-ARRAYS = ("notes.npy", "bars.npy", "songs.npy")
+ARRAYS = ("notes.npy", "bars.npy", "voices.npy", "songs.npy")
 
 
 def song(seed: int, *, bars: int = 4, shift: int = 0, velocity: int = 80, tempo: float = 120.0, **more: Any) -> Score:
@@ -133,9 +133,9 @@ def test_a_mixed_folder_becomes_a_data_set(mixed: Path, tmp_path: Path) -> None:
     assert "--any-meter" in short["three.mid"]
 
     kept = rows(data / "songs.tsv")
-    assert kept[0] == ["song", "split", "bars", "notes", "tempo", "hash", "source"]
+    assert kept[0] == ["song", "split", "bars", "voices", "notes", "tempo", "hash", "source"]
     assert len(kept) == 13
-    sources = [row[6].removeprefix(f"{mixed}/") for row in kept]
+    sources = [row[7].removeprefix(f"{mixed}/") for row in kept]
     assert "z.zip/Böses\\tLied.mid" in sources
     assert "zu\\nzweit.mid" in sources
 
@@ -145,13 +145,16 @@ def test_the_arrays_hold_the_notes(tmp_path: Path) -> None:
     write_midi(song(1, bars=3, tempo=90, shift=32), tmp_path / "a.mid")  # two empty bars before
     write_midi(song(2, bars=2), tmp_path / "b.mid")
     prepare([tmp_path], tmp_path / "data", workers=1)
-    notes, bars, songs = (np.load(tmp_path / "data" / name) for name in ARRAYS)
-    assert (notes.dtype, bars.dtype, songs.dtype) == (NOTE, np.int64, SONG)
-    assert bars.tolist() == [0, 4, 8, 12, 16, 20]
+    notes, bars, voices, songs = (np.load(tmp_path / "data" / name) for name in ARRAYS)
+    assert (notes.dtype, bars.dtype, voices.dtype, songs.dtype) == (NOTE, np.int64, VOICE, SONG)
+    assert bars.tolist() == list(range(0, 44, 4))  # of two songs of 2 and 3 bars, each as a piano and as a melody
+    assert voices["part"].tolist() == [0, 1, 0, 1]
+    assert voices["song"].tolist() == [0, 0, 1, 1]
     assert sorted(songs["bars"]) == [2, 3]
     assert sorted(songs["split"]) == [0, 1]
     (one,) = songs[songs["bars"] == 3]
-    first, last = bars[one["first_bar"]], bars[one["first_bar"] + one["bars"]]
+    first_bar = voices[one["first_voice"]]["first_bar"]
+    first, last = bars[first_bar], bars[first_bar + one["bars"]]
     mine = notes[first:last]
     bar = np.repeat(np.arange(3), 4)
     assert np.array_equal(mine["position"] + 16 * bar, written.onset)
@@ -183,7 +186,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(name)).write_bytes(midi(song(i)))
     (tmp_path / os.fsdecode(b"broken\xff.mid")).write_bytes(b"")
     prepare([tmp_path], tmp_path / "data", workers=1)
-    kept = {row[6].rsplit("/", 1)[1] for row in rows(tmp_path / "data" / "songs.tsv")[1:]}
+    kept = {row[7].rsplit("/", 1)[1] for row in rows(tmp_path / "data" / "songs.tsv")[1:]}
     assert kept == {"\\udcff\\udcfe.mid", "Пианино\\u2028 🎹.mid"}
     assert len(rows(tmp_path / "data" / "dropped.tsv")) == 2
 
@@ -203,7 +206,7 @@ def test_of_duplicates_the_smallest_name_is_kept_whoever_comes_first(tmp_path: P
 READERS = """
 import os, pathlib, signal, sys, time
 import numpy as np
-from musicvae.music import read_bytes
+from musicvae.music import read_song
 
 def poisoned(data, source, **settings):
     stem = pathlib.Path(source).stem
@@ -214,11 +217,11 @@ def poisoned(data, source, **settings):
     if stem == "eat": np.ones(3 << 30, np.uint8)
     if stem == "bug": raise KeyError("one\\ntwo")
     if stem == "print": os.write(1, b"junk"); print("junk", flush=True)
-    return read_bytes(data, source, **settings)
+    return read_song(data, source, **settings)
 
 def slow(data, source, **settings):
     time.sleep(0.1)
-    return read_bytes(data, source, **settings)
+    return read_song(data, source, **settings)
 """
 
 
@@ -471,8 +474,10 @@ def test_wrong_usage(tmp_path: Path) -> None:
 
 def test_broken_files_of_every_kind(shared_data: Path, tmp_path: Path) -> None:
     summary: Summary = prepare([shared_data / "broken.tar.xz"], tmp_path / "data", workers=2)
-    assert summary.record["files"] == {"found": 15, "kept": 1, "duplicates": 0, "dropped": 14}
+    assert summary.record["files"] == {"found": 15, "kept": 2, "duplicates": 0, "dropped": 13}
+    assert summary.record["bars"] == 70  # however far one of them says that it reaches
     lost = {Path(row[0]).name: row for row in rows(tmp_path / "data" / "dropped.tsv")[1:]}
     assert len(lost) == 15
     assert all(len(row) == 3 and row[2] for row in lost.values())
     assert lost["far_note.mid"][1] == "1"  # one note of a file that is kept
+    assert lost["huge_shape.npz"][2] == "dropped: of programs that no voice takes"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from musicvae.errors import CodecError, ReadError
 from musicvae.music.quantize import MAX_BARS, quantize
-from musicvae.music.raw import RawNotes, programs_text
+from musicvae.music.raw import RawNotes, Track, programs_text
 
 BAR = 96 * 4  # ticks a 4/4 bar at the 96 ticks a quarter note used throughout
 
@@ -16,7 +16,13 @@ def raw(*notes: tuple[int, ...], **settings: object) -> RawNotes:
     """Build notes of (start, stop, pitch, velocity), the last two optional."""
     filled = [(*n, *(60, 80)[len(n) - 2 :]) for n in notes]
     columns = np.array(filled, dtype=np.int64).reshape(-1, 4).T
-    return RawNotes(*columns, ticks_per_beat=96, **settings)  # type: ignore[arg-type]
+    return of_columns(*columns, **settings)
+
+
+def of_columns(*columns: np.ndarray, **settings: object) -> RawNotes:
+    """Build one piano track of start, stop, pitch and velocity."""
+    track = np.zeros(len(columns[0]), dtype=np.int64)
+    return RawNotes(*columns, track, (Track(0, False),), ticks_per_beat=96, **settings)  # type: ignore[arg-type]
 
 
 def rows(score) -> list[tuple[int, ...]]:
@@ -213,7 +219,7 @@ def test_every_note_is_accounted_for_and_no_key_sounds_twice(notes, meters, grid
 def test_what_is_on_the_grid_stays(notes):
     first = quantize(raw(*((a, a + n, p, v) for a, n, p, v in notes)), "x", 4).score
     start, stop = first.onset.astype(np.int64) * 24, (first.onset + first.duration).astype(np.int64) * 24
-    again = quantize(RawNotes(start, stop, first.pitch.astype(np.int64), first.velocity.astype(np.int64), 96), "x")
+    again = quantize(of_columns(start, stop, first.pitch.astype(np.int64), first.velocity.astype(np.int64)), "x")
     assert again.score == first
     assert not again.report.changes
 

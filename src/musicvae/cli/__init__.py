@@ -25,6 +25,9 @@ VERBS = {
     "prepare": "Turn folders of MIDI or LPD files into a data set.",
     "train": "Train a model on a data set.",
     "export": "Turn a training run into a model folder.",
+    "evaluate": "Score a model on songs that it never saw.",
+    "attributes": "Find the directions of density, syncopation and more in a model.",
+    "import-checkpoint": "Turn a checkpoint of the published implementation into a model folder.",
     "presets": "List the settings that have a name.",
 }
 
@@ -38,7 +41,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"musicvae.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"musicvae.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

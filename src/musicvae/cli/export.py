@@ -64,7 +64,7 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
 
 def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, Any] | None:
     """Score a bundle on test clips; None where the data set is not there and was not asked for."""
-    from musicvae.data.dataset import SPLITS, Dataset
+    from musicvae.data.dataset import Dataset
     from musicvae.evaluate.features import plausibility
     from musicvae.evaluate.reconstruction import reconstruction
     from musicvae.runtime.engine import load
@@ -79,8 +79,8 @@ def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, An
             raise
         click.echo(f"The card has no figures: {error}", err=True)
         return None
-    batch = clips.spread(count)
-    table = reconstruction(model.backend, model.codec, batch, options.progress("scoring"))
+    batch, songs = clips.spread(count), clips.songs[clips.spread_index(count)]
+    result = reconstruction(model.backend, model.codec, batch, songs, progress=options.progress("scoring"))
     reference = [model.codec.decode(t) for t in batch.tokens]
     samples = []
     for temperature in SAMPLES_TEMPERATURES:
@@ -89,9 +89,4 @@ def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, An
         )
         features = plausibility(drawn, reference)
         samples.append({"temperature": temperature, "seed": SAMPLES_SEED, "clips": len(drawn), "features": features})
-    return {
-        "songs": int((dataset.songs["split"] == SPLITS.index("test")).sum()),
-        "clips": len(batch.tokens),
-        "reconstruction": table,
-        "samples": samples,
-    }
+    return {**result, "samples": samples}

@@ -14,6 +14,7 @@ from musicvae.config import TEMPERATURE
 @click.option("-n", "--number", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many clips.")
 @options.temperature(TEMPERATURE)
 @options.drawing()
+@options.attributes
 @options.model_option
 @options.output
 def command(
@@ -21,6 +22,7 @@ def command(
     temperature: float,
     seed: int | None,
     tempo: float | None,
+    attributes: dict[str, float],
     model: str | None,
     out: Path | None,
     svg: bool,
@@ -35,6 +37,11 @@ def command(
     names = [f"{opened.bundle.name}-seed{seed}-{i + 1}" for i in range(number)]
     clips = options.Clips(out, names, svg=svg, overwrite=overwrite)
     made = opened.sample(
-        number, temperature=temperature, seed=seed, tempo=tempo or 120.0, progress=options.progress("drawing")
+        number,
+        temperature=temperature,
+        seed=seed,
+        tempo=tempo or 120.0,
+        attributes=attributes,
+        progress=options.progress("drawing"),
     )
-    clips.write(made, as_json, seed=seed, temperature=temperature, model=opened.bundle.name)
+    clips.write(made, as_json, seed=seed, temperature=temperature, attributes=attributes, model=opened.bundle.name)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Clips",
+    "attributes",
     "drawing",
     "model_option",
     "output",
@@ -32,8 +33,10 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def programs(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+def programs(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Return the MIDI programs in a text such as `0-7,24`."""
+    if value is None:
+        return None
     chosen: set[int] = set()
     for part in value.split(","):
         first, dash, last = part.strip().partition("-")
@@ -62,6 +65,30 @@ def temperature(default: float) -> Callable[[F], F]:
         show_default=True,
         help="How freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own distribution.",
     )
+
+
+def _amounts(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Return attributes by name from texts such as `density=+1.5`."""
+    found: dict[str, float] = {}
+    for value in values:
+        name, _, amount = value.partition("=")
+        try:
+            found[name.strip()] = float(amount)
+        except ValueError:
+            raise click.BadParameter(f"{value!r}; wanted NAME=AMOUNT, such as density=+1.5") from None
+    return found
+
+
+def attributes(command: F) -> F:
+    """Add --attribute."""
+    return click.option(
+        "--attribute",
+        "attributes",
+        metavar="NAME=AMOUNT",
+        multiple=True,
+        callback=_amounts,
+        help="Move along one of the model's attribute vectors, such as density=+1.5 or register=-1. Repeatable.",
+    )(command)
 
 
 def drawing(seed: int | None = None) -> Callable[[F], F]:
@@ -93,9 +120,7 @@ def reading(command: F) -> F:
         "--programs",
         metavar="LIST",
         callback=programs,
-        default="0-7",
-        show_default=True,
-        help="MIDI programs to read; 0-7 are pianos.",
+        help="MIDI programs to read. [default: 0-7, pianos; 0-31 for melodies]",
     )(command)
 
 
@@ -119,11 +144,18 @@ def seed_or_new(seed: int | None) -> int:
     return secrets.randbelow(10**6) if seed is None else seed
 
 
-def read_music(path: Path, model: Model, programs: Sequence[int], any_meter: bool) -> Reading:
+def read_music(path: Path, model: Model, programs: Sequence[int] | None, any_meter: bool) -> Reading:
     """Read a file on the model's grid; say on stderr what was changed, how it is cut, what tokens cannot hold."""
     from musicvae.music import read
 
-    music = read(path, steps_per_beat=model.codec.config.steps_per_beat, programs=programs, any_meter=any_meter)
+    codec = model.codec
+    music = read(
+        path,
+        steps_per_beat=codec.config.steps_per_beat,
+        parts=codec.parts,
+        programs=programs,
+        any_meter=any_meter,
+    )
     click.echo(f"{path}: {music.report}", err=True)
     windows = model.windows(music)
     bars = music.score.bars

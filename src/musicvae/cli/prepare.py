@@ -16,6 +16,7 @@ from musicvae.cli import options
 if TYPE_CHECKING:
     from musicvae.data.prepare import Progress, Summary
 
+PRESETS = (("piano", "piano-16bar-small"), ("drums", "cat-drums_2bar_small"), ("melody", "cat-mel_2bar_small"))
 SHOWN = 8  # reasons in the summary; all of them are in dataset.json
 
 
@@ -39,7 +40,7 @@ def command(
     sources: tuple[str, ...],
     out: str | None,
     steps_per_beat: str,
-    programs: tuple[int, ...],
+    programs: tuple[int, ...] | None,
     any_meter: bool,
     workers: int | None,
     overwrite: bool,
@@ -51,9 +52,12 @@ def command(
     SRC are folders of any depth, MIDI files (.mid, .midi, .kar, .rmi), Lakh piano rolls (.npz), and
     archives of these (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip), which are read without being unpacked.
 
-    Songs with the same notes are kept once. About 90 % of songs are for training, 5 % for validation
-    and 5 % for testing; which is which follows from a song's notes. DATA/dropped.tsv says what was
-    left out and why.
+    Of every song all voices are kept: the tracks of --programs (here 0-7 unless you choose others)
+    together as its piano, each track of programs 0-31 as a melody and of 32-39 as a bass, and the drums.
+
+    Songs with the same notes, or the same piano, are kept once. About 90 % of songs are for training, 5 %
+    for validation and 5 % for testing; which is which follows from a song's notes. DATA/dropped.tsv says
+    what was left out and why.
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o': the folder to write the data set to, or --dry-run.")
@@ -65,7 +69,7 @@ def command(
             sources,
             None if dry_run else out,
             steps_per_beat=int(steps_per_beat),
-            programs=programs,
+            programs=range(8) if programs is None else programs,
             any_meter=any_meter,
             workers=workers,
             overwrite=overwrite,
@@ -126,7 +130,12 @@ def _lines(summary: Summary) -> list[str]:
     if any(reason.startswith("meter is") for reason, _ in reasons):
         lines.append("  (with --any-meter, songs in other meters are kept, their bars counted in 4/4)")
     lines.append("songs: " + ", ".join(f"{count:,} {name}" for name, count in songs.items()))
-    lines.append(f"music: {record['bars']:,} bars, {record['notes']:,} notes")
+    lines.append(f"music: {record['bars']:,} bars, {record['notes']:,} notes in voices")
+    lines += [
+        f"  {v['voices']:>7,}  {part} ({v['songs']:,} songs, {v['bars']:,} bars with notes, {v['notes']:,} notes)"
+        for part, v in record["voices"].items()
+        if v["voices"]
+    ]
     changes = [(reason, count) for reason, count in record["changes"].items() if count]
     lines += [f"  {count:>11,} notes {reason}" for reason, count in changes[:SHOWN]]
     if summary.folder is None:
@@ -135,4 +144,6 @@ def _lines(summary: Summary) -> list[str]:
         lines.append("note: one song is too few to keep some for validation")
     lines.append(f"written: {summary.folder} ({summary.size / 1e6:.1f} MB)")
     lines.append(f"left out: {Path(summary.folder) / 'dropped.tsv'}")
-    return [*lines, f"next: musicvae train {summary.folder} -o runs/{Path(summary.folder).name}"]
+    voices = record["voices"]
+    fits = next((f" --preset {name}" for part, name in PRESETS if voices[part]["voices"]), "")
+    return [*lines, f"next: musicvae train {summary.folder}{fits} -o runs/{Path(summary.folder).name}"]

@@ -21,7 +21,7 @@ def command(
     temperature: float,
     seed: int,
     tempo: float | None,
-    programs: tuple[int, ...],
+    programs: tuple[int, ...] | None,
     any_meter: bool,
     model: str | None,
     out: Path | None,

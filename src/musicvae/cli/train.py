@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musicvae.config import PRESETS, Config, docs, override, preset
+from musicvae.config import Config, docs, override
 from musicvae.errors import MissingExtraError
+from musicvae.presets import PRESETS, preset
 
 if TYPE_CHECKING:
     from musicvae.train.report import Event

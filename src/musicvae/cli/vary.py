@@ -23,6 +23,7 @@ from musicvae.cli import options
 )
 @options.temperature(0.0)
 @options.drawing()
+@options.attributes
 @options.reading
 @options.model_option
 @options.output
@@ -33,7 +34,8 @@ def command(
     temperature: float,
     seed: int | None,
     tempo: float | None,
-    programs: tuple[int, ...],
+    attributes: dict[str, float],
+    programs: tuple[int, ...] | None,
     any_meter: bool,
     model: str | None,
     out: Path | None,
@@ -61,6 +63,7 @@ def command(
         temperature=temperature,
         seed=seed,
         tempo=tempo,
+        attributes=attributes,
         progress=options.progress("decoding"),
     )
-    clips.write(made, as_json, seed=seed, amount=amount, model=opened.bundle.name)
+    clips.write(made, as_json, seed=seed, amount=amount, attributes=attributes, model=opened.bundle.name)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from musicvae.codecs.piano import Encoded, PianoCodec
+from musicvae.codecs.drums import DrumsCodec
+from musicvae.codecs.melody import MelodyCodec
+from musicvae.codecs.piano import PianoCodec
+from musicvae.codecs.protocol import Codec, Encoded
+from musicvae.codecs.timeline import Timeline
+from musicvae.codecs.trio import TrioCodec
 from musicvae.config import CodecConfig
 
-__all__ = ["Encoded", "PianoCodec", "codec"]
+__all__ = ["Codec", "DrumsCodec", "Encoded", "MelodyCodec", "PianoCodec", "Timeline", "TrioCodec", "codec"]
 
 
-def codec(config: CodecConfig) -> PianoCodec:
+def codec(config: CodecConfig) -> Codec:
     """Return the codec that the settings describe."""
-    return PianoCodec(config)
+    if config.kind == "piano":
+        return PianoCodec(config)
+    if config.kind == "melody":
+        return MelodyCodec(config)
+    return DrumsCodec(config) if config.kind == "drums" else TrioCodec(config)

@@ -6,32 +6,21 @@ whose position is the end mark closes the bar. The fields are predicted in this 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from musicvae.codecs.protocol import BEATS_PER_BAR, Encoded, check_score
 from musicvae.config import CodecConfig, Field, Stream, TokenSpec
 from musicvae.errors import CodecError
 from musicvae.music.score import PARTS, Change, Score, one_key_one_note
 
-__all__ = ["Encoded", "PianoCodec"]
-
-BEATS_PER_BAR = 4
-METER = (4, 4)
-
-
-class Encoded(NamedTuple):
-    """Tokens, and what of the Score they could not hold."""
-
-    tokens: NDArray[np.int64]
-    """(bars, slots, fields)."""
-    changes: tuple[Change, ...]
-    """What was changed or dropped and why; empty where decoding gives the Score back exactly."""
+__all__ = ["PianoCodec"]
 
 
 class PianoCodec:
     """Score ⇄ tokens (bars, slots, 4) for one polyphonic piano part in 4/4."""
+
+    parts = ("piano",)
 
     def __init__(self, config: CodecConfig) -> None:
         self.config = config
@@ -63,16 +52,7 @@ class PianoCodec:
         sounding past the last bar, notes beyond the cap of a bar, velocities between two levels (at most half a
         level away). Raises CodecError for another meter or grid.
         """
-        if score.meter != METER:
-            raise CodecError(
-                f"the meter is {score.meter[0]}/{score.meter[1]}; the piano codec needs 4/4. "
-                "Read the file with --any-meter to count it in 4/4 all the same"
-            )
-        if score.steps_per_beat != self.config.steps_per_beat:
-            raise CodecError(
-                f"the Score has {score.steps_per_beat} steps a beat; this codec has {self.config.steps_per_beat}. "
-                f"Read the file with steps_per_beat={self.config.steps_per_beat}"
-            )
+        check_score(score, self.config, "piano")
         low, high = self.config.pitch_low, self.config.pitch_high
         changes: list[Change] = []
 

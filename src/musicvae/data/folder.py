@@ -16,12 +16,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from musicvae.data.layout import FILES
 from musicvae.errors import DataError
 
-__all__ = ["FILES", "Folder", "free_place"]
-
-FILES = ("notes.npy", "bars.npy", "songs.npy", "songs.tsv", "dropped.tsv", "dataset.json")
-"""The files of a data set; dataset.json is written last and makes it whole."""
+__all__ = ["Folder", "free_place"]
 
 
 def free_place(out: Path, overwrite: bool) -> tuple[str, ...]:

@@ -1,13 +1,4 @@
-"""Turn folders and archives of music into a data set: compact columns that numpy reads without a parser.
-
-A data set is a folder:
-
-    notes.npy     (notes,) NOTE: all notes of all songs, by bar, position, pitch
-    bars.npy      (bars + 1,) int64: where each bar begins in notes.npy; songs one after another
-    songs.npy     (songs,) SONG, by content hash
-    songs.tsv     the same for people, with the name of each song's source
-    dropped.tsv   what was lost and why: whole files, duplicates, notes
-    dataset.json  settings, counts and hashes; written last
+"""Turn folders and archives of music into a data set; `musicvae.data.layout` says what is in it.
 
 The same input gives the same bytes, whatever the number of workers and the order in which they finish.
 """
@@ -31,24 +22,16 @@ from numpy.typing import NDArray
 
 from musicvae.data import sources as _sources
 from musicvae.data import workers as _workers
-from musicvae.data.dataset import FORMAT, SPLITS
 from musicvae.data.folder import Folder, free_place
-from musicvae.errors import ConfigError, DataError, ReadError
-from musicvae.music import read_bytes
-from musicvae.music.score import GRIDS, Reading, Score
+from musicvae.data.layout import FORMAT, NOTE, SONG, SPLITS, VOICE
+from musicvae.data.pack import Answer, PackedSong, Reader, read_packed
+from musicvae.errors import ConfigError, DataError
+from musicvae.music import GRIDS, PARTS, read_song
 
-__all__ = ["NOTE", "SONG", "Progress", "Summary", "prepare"]
+__all__ = ["Progress", "Summary", "prepare"]
 
-NOTE = np.dtype([("position", "u1"), ("pitch", "u1"), ("duration", "<u2"), ("velocity", "u1")])
-"""A note: step within its bar, MIDI number, length in steps, MIDI velocity."""
-
-SONG = np.dtype([("first_bar", "<u4"), ("bars", "<u4"), ("split", "u1"), ("tempo", "<f4")])
-"""A song: its first bar among all bars, its length, index into SPLITS, quarter notes a minute."""
-
-LONGEST = 2**16 - 1
-"""Steps that a note may have; longer ones are cut and counted."""
-
-Reader = Callable[..., Reading]
+SAME_PIANO = 32
+"""Notes that two songs' equal piano parts must have to make them one song; shorter ones may be alike by chance."""
 
 
 class Progress(NamedTuple):
@@ -68,7 +51,7 @@ class Summary(NamedTuple):
     folder: Path | None
     """The data set; None after a dry run."""
     record: dict[str, Any]
-    """The contents of dataset.json: settings, songs a split, bars, notes, files, changes, reasons."""
+    """The contents of dataset.json: settings, songs a split, bars, notes, voices a part, files, changes, reasons."""
     size: int
     """Bytes on disk."""
     seconds: float
@@ -77,27 +60,27 @@ class Summary(NamedTuple):
     """Things to tell people, e.g. that the rest of an interrupted run was removed."""
 
 
-class _Song(NamedTuple):
-    """What a worker sends back: the notes of a song as bytes, and what happened to them."""
-
-    digest: bytes  # of the notes: blake2b-128
-    notes: bytes  # NOTE
-    counts: bytes  # '<u4', notes a bar
-    tempo: float
-    changes: tuple[tuple[str, int], ...]
-
-
-class _Answer(NamedTuple):
-    """A song or the reason why there is none, and a hash of the file as it came."""
-
-    raw: bytes
-    song: _Song | str
-
-
 class _Kept(NamedTuple):
+    """A song and the file that it comes from."""
+
     name: str
     number: int
-    song: _Song
+    song: PackedSong
+
+    @property
+    def key(self) -> bytes:
+        """What is kept once."""
+        return self.song.piano if self.song.piano_notes >= SAME_PIANO else self.song.digest
+
+    @property
+    def rank(self) -> tuple[int, str, int]:
+        """Of two that are the same, the one with more voices is kept, then that of the smaller name."""
+        return -self.song.further, self.name, self.number
+
+    @property
+    def side(self) -> bytes:
+        """What decides the split: the piano wherever there is one, so that it is never on both sides."""
+        return self.song.piano or self.song.digest
 
 
 def prepare(
@@ -110,19 +93,22 @@ def prepare(
     workers: int | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
-    read: Reader = read_bytes,
+    read: Reader = read_song,
     seconds: float = 60.0,
 ) -> Summary:
     """Read every song of `sources`, drop duplicates, split by song, and write the data set `out`.
 
     Sources are folders, music files and archives (see `musicvae.data.sources`). Without `out` nothing is
-    written (a dry run). Only songs in 4/4 are kept, unless `any_meter` counts the bars of all others in
-    4/4, too. Two files with the same notes (bar line, pitch and duration on the grid; not velocity, tempo
-    or leading rests) are one song, that of the smallest name. Its split follows from its content: a hash
-    modulo 100 of 0–4 is test, 5–9 valid, the rest train; where that leaves train or valid empty, the song
-    with the smallest hash moves there. `progress` is called after every file. `workers` is the number
-    of processes; None means one a core. `read` takes the place of
-    `musicvae.music.read_bytes`; it must be picklable. A file that takes longer than `seconds` is dropped.
+    written (a dry run). Tracks of `programs` are the piano of a song; see `musicvae.music.song` for its
+    other voices. Only songs in 4/4 are kept, unless `any_meter` counts the bars of all others in 4/4, too.
+    Two files with the same notes (bar line, pitch and duration on the grid; not velocity, tempo or leading
+    rests) are one song, that of the smallest name; if their pianos alone are the same, SAME_PIANO notes or
+    more, the one with the most other voices is kept. The split follows from the content: a hash modulo 100
+    of 0–4 is test, 5–9 valid, the rest train; where that leaves train or valid empty, the song with the
+    smallest hash moves there. The hash is that of the piano notes wherever there are some, so a song is on
+    the same side whatever else its file holds. `progress` is called after every file. `workers` is the
+    number of processes; None means one a core. `read` takes the place of `read_song`; it must be picklable.
+    A file that takes longer than `seconds` is dropped.
 
     Raises DataError for a source that does not exist, no music at all, no usable song, or an `out` that
     is in the way; ConfigError for a setting out of range. Whatever ends it early, `out` is left as it was.
@@ -138,7 +124,7 @@ def prepare(
         raise ConfigError(f"programs is {list(chosen)}; wanted MIDI programs, 0 to 127")
     _sources.check(sources)
     settings = {"steps_per_beat": steps_per_beat, "programs": list(chosen), "any_meter": any_meter}
-    task = functools.partial(_read_song, read, steps_per_beat=steps_per_beat, programs=chosen, any_meter=any_meter)
+    task = functools.partial(read_packed, read, steps_per_beat=steps_per_beat, programs=chosen, any_meter=any_meter)
     if out is None:
         gathered = _gather(sources, task, workers, seconds, progress)
         record, _ = _arrange(gathered, settings)
@@ -160,7 +146,7 @@ def prepare(
 class _Gathered(NamedTuple):
     """Everything read, in an order that depends on the input alone."""
 
-    kept: list[_Kept]  # by digest
+    kept: list[_Kept]  # by content hash
     lost: list[tuple[str, str, str]]  # name, reason, general reason; by name
     duplicates: int
     described: list[dict[str, Any]]  # the sources
@@ -168,7 +154,7 @@ class _Gathered(NamedTuple):
 
 def _gather(
     sources: Sequence[str | Path],
-    task: Callable[[str, bytes], _Answer],
+    task: Callable[[str, bytes], Answer],
     workers: int,
     seconds: float,
     progress: Callable[[Progress], None] | None,
@@ -191,7 +177,7 @@ def _gather(
         total = len(origin)
 
     best: dict[bytes, _Kept] = {}
-    twins: list[tuple[str, int, bytes]] = []
+    twins: list[_Twin] = []
     raw: list[list[bytes]] = [[] for _ in sources]
     with closing(_workers.run(jobs(), task, workers=workers, seconds=seconds)) as results:
         for job, answer in results:
@@ -204,11 +190,11 @@ def _gather(
                     lost.append((job.name, song, general(song)))
                 else:
                     new = _Kept(job.name, job.tag, song)
-                    old = best.get(song.digest)
+                    old = best.get(new.key)
                     if old is not None:
-                        new, worse = (new, old) if new[:2] < old[:2] else (old, new)
-                        twins.append((worse.name, worse.number, song.digest))
-                    best[song.digest] = new
+                        new, worse = (new, old) if new.rank < old.rank else (old, new)
+                        twins.append(_Twin(worse.name, worse.key, worse.song.digest))
+                    best[new.key] = new
             if progress is not None:
                 progress(Progress(len(best) + len(twins) + len(lost), len(origin), total))
     if not origin:
@@ -218,7 +204,7 @@ def _gather(
         reasons = Counter(reason for *_, reason in lost).most_common(3)
         told = "; ".join(f"{reason} ({count})" for reason, count in reasons)
         raise DataError(f"no file can be used: {told}. The first: {lost[0][0]}: {lost[0][1]}")
-    lost += [(name, f"same notes as {best[digest].name}", "") for name, _, digest in twins]
+    lost += [(twin.name, _same(twin, best[twin.key]), "") for twin in twins]
     described = [
         {
             "source": str(source),
@@ -228,21 +214,29 @@ def _gather(
         }
         for number, source in enumerate(sources)
     ]
-    return _Gathered([best[digest] for digest in sorted(best)], sorted(lost), len(twins), described)
+    kept = sorted(best.values(), key=lambda one: one.song.digest)
+    return _Gathered(kept, sorted(lost), len(twins), described)
+
+
+class _Twin(NamedTuple):
+    """A file that holds a song which is kept from another."""
+
+    name: str
+    key: bytes
+    digest: bytes
+
+
+def _same(twin: _Twin, kept: _Kept) -> str:
+    if twin.digest == kept.song.digest:
+        return f"same notes as {kept.name}"
+    return f"same piano notes as {kept.name}, which is kept with all of its {len(kept.song.parts)} voices"
 
 
 def _arrange(gathered: _Gathered, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the contents of dataset.json and the arrays by file name."""
     kept, lost = gathered.kept, gathered.lost
-    counts = [np.frombuffer(k.song.counts, "<u4") for k in kept]
-    bars = np.zeros(sum(map(len, counts)) + 1, np.int64)
-    np.cumsum(np.concatenate(counts), out=bars[1:])
-    songs = np.zeros(len(kept), SONG)
-    songs["bars"] = [len(c) for c in counts]
-    songs["first_bar"] = np.cumsum(songs["bars"]) - songs["bars"]
-    songs["tempo"] = [k.song.tempo for k in kept]
-    songs["split"] = split([k.song.digest for k in kept])
-    notes = np.frombuffer(b"".join(k.song.notes for k in kept), NOTE)
+    arrays = _arrays([k.song for k in kept], _splits(kept))
+    songs = arrays["songs.npy"]
 
     touched: Counter[str] = Counter()
     touched_files: Counter[str] = Counter()
@@ -256,8 +250,9 @@ def _arrange(gathered: _Gathered, settings: dict[str, Any]) -> tuple[dict[str, A
         "musicvae": _version(),
         "settings": settings,
         "songs": {name: int((songs["split"] == i).sum()) for i, name in enumerate(SPLITS)},
-        "bars": len(bars) - 1,
-        "notes": len(notes),
+        "bars": int(songs["bars"].sum()),
+        "notes": len(arrays["notes.npy"]),
+        "voices": _by_part(arrays),
         "files": {
             "found": files,
             "kept": len(kept),
@@ -269,7 +264,52 @@ def _arrange(gathered: _Gathered, settings: dict[str, Any]) -> tuple[dict[str, A
         "changed_files": dict(touched_files.most_common()),
         "sources": gathered.described,
     }
-    return record, {"notes.npy": notes, "bars.npy": bars, "songs.npy": songs}
+    return record, arrays
+
+
+def _arrays(kept: list[PackedSong], split_of: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Return the arrays by file name, for songs in their order and the split of each."""
+    counts = np.concatenate([np.frombuffer(song.counts, "<u4") for song in kept])
+    bars = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=bars[1:])
+    songs = np.zeros(len(kept), SONG)
+    songs["bars"] = [song.bars for song in kept]
+    songs["tempo"] = [song.tempo for song in kept]
+    songs["split"] = split_of
+    songs["voices"] = [len(song.parts) for song in kept]
+    songs["first_voice"] = np.cumsum(songs["voices"], dtype=np.int64) - songs["voices"]
+    voices = np.zeros(int(songs["voices"].sum()), VOICE)
+    voices["song"] = np.repeat(np.arange(len(kept)), songs["voices"])
+    voices["part"] = np.frombuffer(b"".join(song.parts for song in kept), "u1")
+    voices["program"] = np.frombuffer(b"".join(song.programs for song in kept), "u1")
+    length = songs["bars"][voices["song"]]
+    voices["first_bar"] = np.cumsum(length, dtype=np.int64) - length
+    notes = np.frombuffer(b"".join(song.notes for song in kept), NOTE)
+    return {"notes.npy": notes, "bars.npy": bars, "voices.npy": voices, "songs.npy": songs}
+
+
+def _by_part(arrays: dict[str, NDArray[Any]]) -> dict[str, dict[str, int]]:
+    """Return for each part its voices, the songs that have it, the bars in which a note of it begins, and its notes."""
+    counts, voices = np.diff(arrays["bars.npy"]), arrays["voices.npy"]
+    found = {}
+    first = voices["first_bar"].astype(np.int64)
+    notes, bars = np.add.reduceat(counts, first), np.add.reduceat((counts > 0).astype(np.int64), first)
+    for number, part in enumerate(PARTS):
+        of = voices["part"] == number
+        found[part] = {
+            "voices": int(of.sum()),
+            "songs": len(np.unique(voices["song"][of])),
+            "bars": int(bars[of].sum()),
+            "notes": int(notes[of].sum()),
+        }
+    return found
+
+
+def _splits(kept: list[_Kept]) -> NDArray[np.uint8]:
+    """Return the split of each song; those with the same piano are in the same one."""
+    sides = sorted({one.side for one in kept})
+    of = dict(zip(sides, split(sides), strict=True))
+    return np.array([of[one.side] for one in kept], np.uint8)
 
 
 def _cores() -> int:
@@ -309,7 +349,7 @@ def general(reason: str) -> str:
 
 
 def _song_rows(kept: list[_Kept], songs: NDArray[Any]) -> Iterator[tuple[str, ...]]:
-    yield ("song", "split", "bars", "notes", "tempo", "hash", "source")
+    yield ("song", "split", "bars", "voices", "notes", "tempo", "hash", "source")
     for number, (one, song) in enumerate(zip(kept, songs, strict=True)):
         notes = len(one.song.notes) // NOTE.itemsize
         tempo = f"{song['tempo']:.3f}"
@@ -317,11 +357,18 @@ def _song_rows(kept: list[_Kept], songs: NDArray[Any]) -> Iterator[tuple[str, ..
             str(number),
             SPLITS[song["split"]],
             str(song["bars"]),
+            _voices(one.song.parts),
             str(notes),
             tempo,
             one.song.digest.hex(),
             one.name,
         )
+
+
+def _voices(parts: bytes) -> str:
+    """Return e.g. `piano, melody 3, drums` for a byte a voice."""
+    counts = ((name, parts.count(number)) for number, name in enumerate(PARTS))
+    return ", ".join(f"{name} {count}" if count > 1 else name for name, count in counts if count)
 
 
 def _dropped_rows(gathered: _Gathered) -> list[tuple[str, str, str]]:
@@ -330,46 +377,3 @@ def _dropped_rows(gathered: _Gathered) -> list[tuple[str, str, str]]:
     for one in gathered.kept:
         rows += [(one.name, str(n), reason) for reason, n in one.song.changes if reason.startswith("dropped")]
     return sorted(rows)
-
-
-# Below: what runs in a worker.
-
-
-def _read_song(read: Reader, name: str, data: bytes, **settings: Any) -> _Answer:
-    raw = hashlib.blake2b(data, digest_size=16).digest()
-    try:
-        reading = read(data, name, **settings)
-        return _Answer(raw, _pack(reading, settings["any_meter"]))
-    except ReadError as error:
-        return _Answer(raw, error.reason)
-
-
-def _pack(reading: Reading, any_meter: bool) -> _Song | str:
-    """Return the piano notes of a Score as columns, from its first bar with notes to its last."""
-    score = reading.score
-    if score.meter != (4, 4) and not any_meter:
-        meter = f"{score.meter[0]}/{score.meter[1]}"
-        return f"meter is {meter}, a data set holds 4/4. Use --any-meter to count its bars in 4/4 all the same"
-    piano = score.select(score.part == 0)
-    if not len(piano):
-        return "has no notes of a piano"
-    order = np.lexsort((piano.duration, piano.pitch, piano.onset))
-    onset, pitch, duration, velocity = (c[order].astype(np.int64) for c in piano.columns[:4])
-    per_bar = 4 * score.steps_per_beat
-    changes = [(c.reason, c.notes) for c in reading.report.changes]
-    if empty := int(onset[0]) // per_bar:
-        changes.append(("trimmed: empty bars at the start", 0))
-        onset -= empty * per_bar
-    if too_long := int((duration > LONGEST).sum()):
-        changes.append((f"cut: longer than {LONGEST} steps", too_long))
-        duration = np.minimum(duration, LONGEST)
-    digest = hashlib.blake2b(np.stack((onset, pitch, duration)).astype("<i4").tobytes(), digest_size=16).digest()
-    bar, position = np.divmod(onset, per_bar)
-    notes = np.empty(len(onset), NOTE)
-    notes["position"], notes["pitch"], notes["duration"], notes["velocity"] = position, pitch, duration, velocity
-    counts = np.bincount(bar).astype("<u4")
-    return _Song(digest, notes.tobytes(), counts.tobytes(), _tempo(score), tuple(changes))
-
-
-def _tempo(score: Score) -> float:
-    return float(np.float32(score.tempo))

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from musicvae.codecs import codec
 from musicvae.config import Config
 
-__all__ = ["model_card"]
+__all__ = ["imported_card", "model_card"]
 
 CREDITS = {
     "lpd": "Lakh Pianoroll Dataset (Hao-Wen Dong et al., 2018), derived from the Lakh MIDI Dataset (Colin Raffel, 2016), CC BY 4.0.",
     "pop909": "POP909 (Ziyu Wang et al., ISMIR 2020), MIT.",
 }
 """Credit for data sets that are recognised by the names of their sources."""
+
+
+KINDS = {
+    "piano": "polyphonic piano",
+    "melody": "melodies",
+    "drums": "drums",
+    "trio": "trios of melody, bass and drums",
+}
+"""What each codec holds, in words."""
+
+WHAT = {"piano": "piano tracks", "melody": "melodies", "drums": "drums", "trio": "trios"}
 
 
 def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dict[str, Any] | None) -> str:
@@ -25,11 +37,11 @@ def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dic
     lines = [
         f"# {name}",
         "",
-        f"A MusicVAE for polyphonic piano: {model.bars} bars of 4/4 on a grid of {config.codec.steps_per_beat} steps a beat from one "
-        f"latent vector of {model.z} dimensions. {model.encoder.capitalize()} encoder, conductor, decoder with chained heads; "
+        f"A MusicVAE for {KINDS[config.codec.kind]}: {model.bars} bars of 4/4 on a grid of {config.codec.steps_per_beat} steps a beat from one "
+        f"latent vector of {model.z} dimensions. {model.encoder.capitalize()} encoder, {model.decoder} decoder; "
         f"{trained['parameters'] / 1e6:.1f} million parameters, stored in half precision.",
         "",
-        *_data(trained["data"], trained["clips"]),
+        *_data(trained["data"], trained["clips"], codec(config.codec).parts),
         *_training(config, trained),
         *(
             _held_out(held_out)
@@ -39,7 +51,7 @@ def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dic
         "",
         "## What it is for, and what not",
         "",
-        "It plays in the manner of the piano tracks it was trained on, and knows nothing of other music. What it plays may come "
+        f"It plays in the manner of the {WHAT[config.codec.kind]} it was trained on, and knows nothing of other music. What it plays may come "
         "close to its training songs: look before you publish. It knows no tempo, no pedal, no meter but 4/4, and nothing "
         "finer than its grid.",
         "",
@@ -47,15 +59,34 @@ def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dic
     return "\n".join(lines)
 
 
-def _data(data: dict[str, Any], clips: dict[str, Any]) -> list[str]:
+def imported_card(name: str, config: Config, checkpoint: str, preset: str, parameters: int) -> str:
+    """Write the card of a model that came from a checkpoint of the published implementation, in Markdown."""
+    model = config.model
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"A MusicVAE for {KINDS[config.codec.kind]}: {model.bars} bars of 4/4 from one latent vector of {model.z} dimensions; "
+            f"{parameters / 1e6:.1f} million parameters.",
+            "",
+            f"Imported from `{checkpoint}`, a checkpoint of the published implementation (magenta music_vae, configuration "
+            f"`{preset}`). Its training data, its licence and its figures are those of its authors; `musicvae evaluate` measures it on your songs.",
+            "",
+        ]
+    )
+
+
+def _data(data: dict[str, Any], clips: dict[str, Any], parts: tuple[str, ...]) -> list[str]:
     songs = data["songs"]
+    voices = {part: data["voices"][part] for part in parts}
+    played = "; ".join(f"{part}: {v['voices']:,} voices, {v['notes']:,} notes" for part, v in voices.items())
     sources = ", ".join(f"`{s}`" for s in data.get("sources", []))
     credit = [text for key, text in CREDITS.items() if key in sources.lower()]
     return [
         "## Data",
         "",
         f"{sources or 'A prepared data set'}: {sum(songs.values()):,} songs ({songs['train']:,} to train on, {songs['valid']:,} for validation, "
-        f"{songs['test']:,} for the test; split by song, by a hash of its notes), {data['bars']:,} bars, {data['notes']:,} notes; "
+        f"{songs['test']:,} for the test; split by song, by a hash of its notes), {data['bars']:,} bars ({played}); "
         f"{clips['train']:,} clips to train on, which overlap.",
         "",
         *[f"Credit: {text}\n" for text in credit],
@@ -92,22 +123,24 @@ def _earlier(init: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _held_out(held_out: dict[str, Any]) -> list[str]:
-    table = held_out["reconstruction"]
-    fields = [k for k in table["model"] if not k.startswith(("onset", "duration_"))]
+    table = held_out["table"]
+    fields = list(table["model"]["teacher_forced"])
+    columns = [("teacher_forced", f) for f in fields] + [("greedy", f) for f in ("onset_f1", "duration_f1")]
     lines = [
         "## Held-out songs",
         "",
-        f"{held_out['clips']} clips of the {held_out['songs']} test songs. Teacher-forced accuracy: the likeliest value of each field, "
-        "given the latent vector and the true notes before (position over all slots with their end marks, the others and *all fields at once* over "
-        "notes). Onset and duration F1: the model decodes its own output greedily from the posterior's mean; exact pitch and onset "
-        "step, durations on matched notes.",
+        f"{held_out['clips']} clips of {held_out['songs']} test songs. By field: teacher-forced accuracy, the likeliest value "
+        "given the latent vector and the true slots before. Onset and duration F1: the model decodes its own output greedily from the "
+        "posterior's mean; exact pitch and onset step, durations on matched notes. After ±, half of the 95 % interval over songs. "
+        "`evaluation.json` has the rest; `musicvae evaluate` measures it again.",
         "",
         f"| | {' | '.join(fields)} | onset F1 | duration F1 |",
-        f"|---|{'---|' * (len(fields) + 2)}",
+        f"|---|{'---|' * len(columns)}",
     ]
-    for row, figures in table.items():
-        values = [*(figures[f] for f in fields), figures["onset_f1"], figures["duration_f1"]]
-        lines.append(f"| {row} | {' | '.join(f'{v:.3f}' for v in values)} |")
+    for row, modes in table.items():
+        values = (modes[mode][f] for mode, f in columns)
+        cells = [f"{v['value']:.3f} ±{(v['high'] - v['low']) / 2:.3f}" for v in values]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
     for samples in held_out["samples"]:
         lines += [
             "",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from musicvae.config import LossConfig, TokenSpec
+from musicvae.config import TokenSpec
 from musicvae.model.vae import Output, PackedLogits
 
 __all__ = ["Elbo", "Scores", "elbo", "kl_nats", "recon_nats", "scores"]
@@ -52,12 +52,12 @@ def recon_nats(logits: PackedLogits, tokens: Tensor, spec: TokenSpec) -> Tensor:
     return nats.new_zeros(B).index_add(0, clip, nats)
 
 
-def elbo(output: Output, tokens: Tensor, spec: TokenSpec, config: LossConfig) -> Elbo:
-    """Compute the loss: free bits are subtracted from the KL summed over dimensions, clip by clip."""
+def elbo(output: Output, tokens: Tensor, spec: TokenSpec, beta: float, free_bits: float) -> Elbo:
+    """Compute the loss: free bits come off the KL summed over dimensions, clip by clip; `beta` weighs the rest."""
     recon = recon_nats(output.logits, tokens, spec)
     kl = kl_nats(output.mu, output.sigma)
-    cost = (kl - config.free_bits * math.log(2)).clamp(min=0)
-    return Elbo((recon + config.beta * cost).mean(), recon, kl)
+    cost = (kl - free_bits * math.log(2)).clamp(min=0)
+    return Elbo((recon + beta * cost).mean(), recon, kl)
 
 
 @torch.no_grad()

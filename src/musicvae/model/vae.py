@@ -1,12 +1,13 @@
 """MusicVAE (Roberts et al. 2018, section 3), from top to bottom.
 
-    tokens ─ Encoder ─► mu, sigma ─► z ─ Conductor ─► one embedding a bar ─ Decoder ─► logits
+    tokens ─ Encoder ─► mu, sigma ─► z ─ Conductor ─► one embedding a bar ─ Decoder of each stream ─► logits
 
-Axes: B clips, U bars, S slots a bar, F fields of a slot, N = B·U bars of all clips, M slots that are not padding,
-E embedding, C conductor, H decoder, Z latent.
+Axes: B clips, U bars, S slots a bar, F fields of a slot, N rows that a decoder works on side by side, T slots of a row,
+M slots that are not padding, E embedding, C what a row is decoded from, H decoder, Z latent.
 
-Every bar is decoded from its own embedding, so all bars of all clips are one batch: under teacher forcing the
-decoder is one LSTM call over N short sequences (a few calls, by length, so that little of it is padding).
+A hierarchical decoder draws every bar from its own embedding, so all bars of all clips are one batch (N = B·U, T = S,
+C = conductor): under teacher forcing it is one LSTM call over N short sequences (a few calls, by length, so that little
+of it is padding). A flat decoder draws all bars of a clip in one row from z (N = B, T = U·S, C = Z).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musicvae.config import ModelConfig, TokenSpec
+from musicvae.config import Field, ModelConfig, TokenSpec
+from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars
 
 __all__ = ["MusicVAE", "Output", "PackedLogits"]
 
@@ -50,59 +52,37 @@ class Output(NamedTuple):
 
 # ---------------------------------------------------------------------------------------------- shared
 class SlotEmbedding(nn.Module):
-    """Turns the fields of a slot into one vector: the sum of a learned vector for each."""
+    """Turns the fields of a slot into one vector: the sum of a learned vector for each, or all of them one-hot.
 
-    def __init__(self, sizes: Sequence[int], width: int) -> None:
+    One more value than a field has stands for nothing: before the start, or not shown. One-hot, it is all zeros.
+    """
+
+    def __init__(self, fields: Sequence[Field], width: int, bits: bool = False) -> None:
+        """`width` 0 means one-hot; `bits` shows the members of a binary field, and whether there are none, instead."""
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes)  # the last row: start of a bar
+        self.sizes = tuple(field.size for field in fields)
+        self.bits = tuple(bits and field.binary for field in fields)
+        self.one_hot = width == 0
+        self.tables = nn.ModuleList() if self.one_hot else nn.ModuleList(nn.Embedding(n + 1, width) for n in self.sizes)
         for table in self.tables:
-            nn.init.normal_(table.weight, std=len(sizes) ** -0.5)  # type: ignore[arg-type]
+            nn.init.normal_(table.weight, std=len(fields) ** -0.5)  # type: ignore[arg-type]
+        shown = [size.bit_length() if binary else size for size, binary in zip(self.sizes, self.bits, strict=True)]
+        self.width = width or sum(shown)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(…, F) → (…, E)."""
+        if self.one_hot:
+            return torch.cat([self.vector(f, tokens[..., f]) for f in range(len(self.sizes))], dim=-1)
         return sum_(table(tokens[..., f]) for f, table in enumerate(self.tables))
 
-
-class BiLSTM(nn.Module):
-    """Bidirectional LSTM that reads each sequence to its own end and returns the last layer's final states.
-
-    Padding comes after the end and changes nothing: the backward direction reads a copy that is mirrored about
-    each sequence's own end. (Packed sequences do the same, several times slower on a CPU.)
-    """
-
-    def __init__(self, inputs: int, hidden: int, layers: int) -> None:
-        super().__init__()
-        widths = [inputs] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
-        self.behind = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(N, T, inputs) and lengths (N,) of at least 1 → (N, 2 · hidden)."""
-        rows = torch.arange(x.shape[0], device=x.device)
-        last = lengths.to(x.device) - 1  # (N,)
-        mirror = (last[:, None] - torch.arange(x.shape[1], device=x.device)).clamp(min=0)  # (N, T)
-        for ahead, behind in zip(self.ahead, self.behind, strict=True):
-            forward = ahead(x)[0]
-            backward = behind(x[rows[:, None], mirror])[0][rows[:, None], mirror]
-            x = torch.cat([forward, backward], dim=-1)  # (N, T, 2 · hidden)
-        hidden = x.shape[-1] // 2
-        return torch.cat([x[rows, last, :hidden], x[:, 0, hidden:]], dim=-1)
-
-
-def initial_state(flat: Tensor, layers: int) -> tuple[Tensor, Tensor]:
-    """(N, 2 · layers · H), h of every layer and then c of every layer → what nn.LSTM takes: two of (layers, N, H)."""
-    h, c = flat.reshape(flat.shape[0], 2, layers, flat.shape[1] // (2 * layers)).permute(1, 2, 0, 3)
-    return h.contiguous(), c.contiguous()
-
-
-def by_length(lengths: Tensor, groups: int) -> list[tuple[Tensor, int]]:
-    """Split sequences into `groups` of about equal length.
-
-    `lengths` (N,) must lie on the CPU, so that nothing waits for a GPU. Returns for each group which rows it has
-    and its longest length.
-    """
-    order = lengths.argsort()
-    return [(rows, int(lengths[rows[-1]])) for rows in order.tensor_split(groups) if len(rows)]
+    def vector(self, field: int, values: Tensor) -> Tensor:
+        """(…) → (…, V) one-hot, or (…, bits + 1) members and whether there are none."""
+        size = self.sizes[field]
+        if not self.bits[field]:
+            return functional.one_hot(values, size + 1)[..., :size].float()
+        places = 2 ** torch.arange(size.bit_length() - 1, device=values.device)
+        members = torch.div(values[..., None], places, rounding_mode="floor") % 2
+        return torch.cat([members, (values == 0)[..., None].long()], dim=-1).float()
 
 
 # ---------------------------------------------------------------------------------------------- encoder
@@ -112,34 +92,31 @@ class Encoder(nn.Module):
     def __init__(self, spec: TokenSpec, config: ModelConfig) -> None:
         super().__init__()
         self.hierarchical = config.encoder == "hierarchical"
-        self.embedding = SlotEmbedding(spec.sizes, config.embedding)
-        width = config.embedding
+        self.whole = spec.end is None  # no bar has padding
+        self.embedding = SlotEmbedding([f for s in spec.streams for f in s.fields], config.embedding, bits=True)
+        width = self.embedding.width
         if self.hierarchical:
-            self.slots = BiLSTM(width, config.bar_hidden, config.layers)
-            width = 2 * config.bar_hidden
-        self.clip = BiLSTM(width, config.encoder_hidden, config.layers)
-        self.mu = nn.Linear(2 * config.encoder_hidden, config.z)
-        self.sigma = nn.Linear(2 * config.encoder_hidden, config.z)
+            self.slots = BiLSTM(width, config.bar_hidden)
+            width = 2 * config.bar_hidden[-1]
+        self.clip = BiLSTM(width, config.encoder_hidden)
+        self.mu = nn.Linear(2 * config.encoder_hidden[-1], config.z)
+        self.sigma = nn.Linear(2 * config.encoder_hidden[-1], config.z)
 
     def forward(self, tokens: Tensor, lengths: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, U, S, F), lengths (B, U) on the CPU → mu (B, Z), sigma (B, Z)."""
-        B, U, S, F = tokens.shape
+        B, U = tokens.shape[:2]
         if self.hierarchical:
-            bars = self.read(self.slots, tokens.reshape(B * U, S, F), lengths.reshape(B * U), groups)
-            summary = self.clip(bars.reshape(B, U, -1), torch.full((B,), U))
+            bars = self.read(self.slots, tokens.flatten(0, 1), lengths.flatten(), groups)
+            summary = self.clip(bars.reshape(B, U, -1))
         else:
-            real = torch.arange(S, device=tokens.device) < lengths.to(tokens.device)[..., None]  # (B, U, S)
-            place = torch.where(real.flatten(1), real.flatten(1).long().cumsum(dim=1) - 1, U * S)  # padding to the end
-            packed = tokens.new_zeros(B, U * S + 1, F).scatter(
-                1, place[..., None].expand(-1, -1, F), tokens.flatten(1, 2)
-            )
-            summary = self.read(self.clip, packed, lengths.sum(dim=1), max(1, min(groups, B // 8)))
+            clip = tokens.flatten(1, 2) if self.whole else join_bars(tokens, lengths)[0]
+            summary = self.read(self.clip, clip, lengths.sum(dim=1), max(1, min(groups, B // 8)))
         return self.mu(summary), functional.softplus(self.sigma(summary))
 
     def read(self, lstm: nn.Module, tokens: Tensor, lengths: Tensor, groups: int) -> Tensor:
         """Run sequences (N, T, F) through an LSTM in groups of like length → (N, 2 · hidden)."""
-        if groups == 1:
-            return lstm(self.embedding(tokens), lengths)  # type: ignore[no-any-return]
+        if groups == 1 or self.whole:
+            return lstm(self.embedding(tokens), None if self.whole else lengths)  # type: ignore[no-any-return]
         parts = by_length(lengths, groups)
         states = [lstm(self.embedding(tokens[rows, :longest]), lengths[rows]) for rows, longest in parts]
         order = torch.cat([rows for rows, _ in parts])
@@ -153,56 +130,60 @@ class Conductor(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.bars = config.bars
-        self.layers = config.layers
-        self.initial = nn.Linear(config.z, 2 * config.layers * config.conductor_hidden)
-        self.lstm = nn.LSTM(1, config.conductor_hidden, config.layers, batch_first=True)
+        self.lstm = LSTM(1, config.conductor_hidden)
+        self.initial = nn.Linear(config.z, self.lstm.state)
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) → (B, U, C)."""
         nothing = z.new_zeros(z.shape[0], self.bars, 1)
-        return self.lstm(nothing, initial_state(torch.tanh(self.initial(z)), self.layers))[0]  # type: ignore[no-any-return]
+        return self.lstm(nothing, torch.tanh(self.initial(z)))  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------------------------------------- decoder
 class Heads(nn.Module):
-    """Logits of each field of a slot, given what the decoder knows and the fields before it in the same slot.
+    """Logits of each field of a slot.
 
-    The bar's embedding and the slot before reach the heads past the LSTM too: the short way makes the latent vector
-    matter from the first steps on (Dieng et al. 2019, skip connections).
+    With `width` 0 they are a linear map of the decoder's output (paper). Else each field has a small network that sees
+    the fields before it in the same slot, too; what the row is decoded from and the slot before reach it past the LSTM:
+    the short way makes the latent vector matter from the first steps on (Dieng et al. 2019, skip connections).
     """
 
-    def __init__(self, stream_sizes: Sequence[int], inputs: int, width: int, ordered: bool) -> None:
+    def __init__(self, sizes: Sequence[int], hidden: int, given: int, width: int, ordered: bool) -> None:
         super().__init__()
-        self.ordered, self.sizes = ordered, tuple(stream_sizes)
-        self.hidden = nn.ModuleList(nn.Linear(inputs, width) for _ in stream_sizes)
+        self.ordered, self.sizes, self.width = ordered, tuple(sizes), width
+        self.out = nn.ModuleList(nn.Linear(width or hidden, size) for size in sizes)
+        if not width:
+            return
+        self.hidden = nn.ModuleList(nn.Linear(hidden + given, width) for _ in sizes)
         self.given = nn.ModuleList(
-            nn.ModuleList(nn.Embedding(size, width) for size in stream_sizes[:f]) for f in range(len(stream_sizes))
+            nn.ModuleList(nn.Embedding(size, width) for size in sizes[:f]) for f in range(len(sizes))
         )
-        self.before = nn.ModuleList(
-            nn.ModuleList(nn.Embedding(s + 1, width) for s in stream_sizes) for _ in stream_sizes
-        )
-        self.out = nn.ModuleList(nn.Linear(width, size) for size in stream_sizes)
+        self.before = nn.ModuleList(nn.ModuleList(nn.Embedding(s + 1, width) for s in sizes) for _ in sizes)
         for table in (*self.given.modules(), *self.before.modules()):
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.1)
 
-    def forward(self, field: int, h: Tensor, slot: Tensor, before: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, field: int, h: Tensor, given: Tensor, slot: Tensor, before: Tensor, seen: Tensor) -> Tensor:
         """Logits of one field → (M, V) float32.
 
-        h (M, H + C) is the decoder's output and the bar's embedding, `slot` (M, ≥ field) this slot's fields so far,
-        `before` (M, F) the slot before, and `seen` (M, F) what of it is shown.
+        h (M, H) is the decoder's output, given (M, C) what the row is decoded from, `slot` (M, ≥ field) this slot's
+        fields so far, `before` (M, F) the slot before, and `seen` (M, F) what of it is shown.
         """
-        given: nn.ModuleList = self.given[field]  # type: ignore[assignment]
-        previous: nn.ModuleList = self.before[field]  # type: ignore[assignment]
-        known = [table(slot[:, f]) for f, table in enumerate(given)]
-        known += [table(seen[:, f]) for f, table in enumerate(previous)]
-        x = sum_([self.hidden[field](h), *known])
-        logits = self.out[field](functional.relu(x)).float()
+        x = h
+        if self.width:
+            tables: tuple[nn.ModuleList, nn.ModuleList] = (self.given[field], self.before[field])  # type: ignore[assignment]
+            known = [
+                table(values[:, f])
+                for ts, values in zip(tables, (slot, seen), strict=True)
+                for f, table in enumerate(ts)
+            ]
+            x = functional.relu(sum_([self.hidden[field](torch.cat([h, given.to(h.dtype)], dim=-1)), *known]))
+        logits = self.out[field](x).float()
         return self.in_order(field, logits, slot, before) if self.ordered and field < 2 else logits
 
     def in_order(self, field: int, logits: Tensor, slot: Tensor, before: Tensor) -> Tensor:
         """Rule out what would break the order: slots of a bar ascend by their first field, then by their second."""
-        start = (before[:, 0] == self.sizes[0]).long()  # what stands before the first slot
+        start = (before[:, 0] >= self.sizes[0] - 1).long()  # the start, or the end mark of the bar before
         position = (before[:, 0] * (1 - start))[:, None]
         pitch = (before[:, 1] * (1 - start) - start)[:, None]
         values = torch.arange(logits.shape[1], device=logits.device)
@@ -214,111 +195,144 @@ class Heads(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One bar's embedding → its slots, one after another (paper, section 3.2). Restarted in every bar."""
+    """One vector → the slots of a row, one after another (paper, section 3.2)."""
 
-    def __init__(self, sizes: Sequence[int], ordered: bool, config: ModelConfig) -> None:
+    def __init__(self, fields: Sequence[Field], ordered: bool, given: int, config: ModelConfig) -> None:
+        """`given` is the width of the vector: the conductor's, or the latent's where there is none."""
         super().__init__()
-        self.layers = config.layers
-        self.first: Tensor  # what stands before the first slot
-        self.register_buffer("first", torch.tensor(sizes), persistent=False)
-        self.initial = nn.Linear(config.conductor_hidden, 2 * config.layers * config.decoder_hidden)
-        self.embedding = SlotEmbedding(sizes, config.embedding)
-        self.lstm = nn.LSTM(
-            config.embedding + config.conductor_hidden, config.decoder_hidden, config.layers, batch_first=True
-        )
-        self.heads = Heads(sizes, config.decoder_hidden + config.conductor_hidden, config.head_hidden, ordered)
+        self.embedding = SlotEmbedding(fields, config.embedding)
+        self.lstm = LSTM(self.embedding.width + given, config.decoder_hidden)
+        self.initial = nn.Linear(given, self.lstm.state)
+        self.heads = Heads(self.embedding.sizes, config.decoder_hidden[-1], given, config.head_hidden, ordered)
 
-    def start(self, bar: Tensor) -> Tensor:
-        """(N, C) → the LSTM's initial state (N, 2 · layers · H): h of every layer, then c of every layer."""
-        return torch.tanh(self.initial(bar))
+    def start(self, given: Tensor) -> Tensor:
+        """(N, C) → the LSTM's initial state (N, 2 · ΣH)."""
+        return torch.tanh(self.initial(given))
 
     def forward(
-        self, bar: Tensor, tokens: Tensor, lengths: Tensor, groups: int, hidden: Tensor | None = None
-    ) -> PackedLogits:
-        """Teacher forcing: bar (N, C), tokens (N, S, F), lengths (N,) on the CPU → logits of the M real slots.
+        self, given: Tensor, tokens: Tensor, before: Tensor, seen: Tensor, lengths: Tensor, groups: int
+    ) -> tuple[list[Tensor], Tensor]:
+        """Run a row under teacher forcing.
 
-        Slots where `hidden` (N, S) is true are not shown to those after them (word dropout, Bowman et al. 2016).
+        given (N, C); tokens, the slots before them and what of these is shown (N, T, F); lengths (N,).
+        Returns the logits of each field (M, V) and which slot of the flattened (N·T) each row of them is.
         """
-        N, S, F = tokens.shape
-        before = torch.cat([self.first.expand(N, 1, F), tokens[:, :-1]], dim=1)
-        shown = before
-        if hidden is not None:
-            shown = torch.cat([before[:, :1], torch.where(hidden[:, :-1, None], self.first, before[:, 1:])], dim=1)
-        outputs, slots = [], []
+        N, T, F = tokens.shape
+        outputs, sources, slots = [], [], []
         for rows, longest in by_length(lengths, groups):
-            x = self.embedding(shown[rows, :longest])  # (n, longest, E)
-            x = torch.cat([x, bar[rows, None].expand(-1, longest, -1).to(x.dtype)], dim=-1)
-            output = self.lstm(x, initial_state(self.start(bar[rows]), self.layers))[0]  # (n, longest, H)
+            x = self.embedding(seen[rows, :longest])  # (n, longest, E)
+            x = torch.cat([x, given[rows, None].expand(-1, longest, -1).to(x.dtype)], dim=-1)
+            output = self.lstm(x, self.start(given[rows]))  # (n, longest, H)
             row, slot = (torch.arange(longest) < lengths[rows, None]).nonzero(as_tuple=True)
-            real = output[row.to(x.device), slot.to(x.device)]
-            outputs.append(torch.cat([real, bar[rows[row]].to(real.dtype)], dim=-1))
-            slots.append(rows[row] * S + slot)
-        h, index = torch.cat(outputs), torch.cat(slots).to(tokens.device)  # (M, H + C), (M,)
-        slot, previous, seen = (t.reshape(N * S, F)[index] for t in (tokens, before, shown))
-        return PackedLogits(tuple(self.heads(f, h, slot, previous, seen) for f in range(F)), index)
+            outputs.append(output[row.to(x.device), slot.to(x.device)])
+            sources.append(rows[row])
+            slots.append(rows[row] * T + slot)
+        h, source, index = torch.cat(outputs), torch.cat(sources).to(tokens.device), torch.cat(slots).to(tokens.device)
+        now, previous, shown = (t.reshape(N * T, F)[index] for t in (tokens, before, seen))
+        return [self.heads(f, h, given[source], now, previous, shown) for f in range(F)], index
 
     def step(
-        self, before: Tensor, bar: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Draw the next slot of each bar.
-
-        before (n, F) is the slot before (vocabulary sizes in front of the first), bar (n, C), state as from `start`,
-        noise (n, ΣV) standard Gumbel, temperature () ≥ 0. A field is argmax(logits + temperature · noise), which
-        is a draw from softmax(logits / temperature), and the likeliest value where the temperature is 0.
-        Returns slot (n, F), state, and the logits of all fields (n, ΣV) before the noise.
-        """
-        h, c = (half.chunk(self.layers, dim=-1) for half in state.chunk(2, dim=-1))
-        x = torch.cat([self.embedding(before), bar], dim=-1)
-        new_h, new_c = [], []
-        for layer in range(self.layers):
-            w_ih, w_hh, b_ih, b_hh = (
-                getattr(self.lstm, f"{n}_l{layer}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            i, f, g, o = (functional.linear(x, w_ih, b_ih) + functional.linear(h[layer], w_hh, b_hh)).chunk(4, dim=-1)
-            new_c.append(torch.sigmoid(f) * c[layer] + torch.sigmoid(i) * torch.tanh(g))
-            x = torch.sigmoid(o) * torch.tanh(new_c[-1])
-            new_h.append(x)
+        self, before: Tensor, given: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the next slot of each row: see `MusicVAE.step`."""
+        x, state = self.lstm.step(torch.cat([self.embedding(before), given], dim=-1), state)
         slot, seen, used = before[:, :0], [], 0
         for field in range(before.shape[1]):
-            logits = self.heads(field, torch.cat([x, bar], dim=-1), slot, before, before)
+            logits = self.heads(field, x, given, slot, before, before)
             seen.append(logits)
             perturbed = logits + temperature * noise[:, used : used + logits.shape[1]]
             slot = torch.cat([slot, perturbed.argmax(dim=-1, keepdim=True)], dim=-1)
             used += logits.shape[1]
-        return slot, torch.cat(new_h + new_c, dim=-1), torch.cat(seen, dim=-1)
+        return slot, state, torch.cat(seen, dim=-1)
 
 
 # -------------------------------------------------------------------------------------------------- whole
 class MusicVAE(nn.Module):
-    """The whole network. `groups` is how many runs by length the bars are split into; it changes speed only."""
+    """The whole network. `groups` is how many runs by length the rows are split into; it changes speed only."""
 
     def __init__(self, spec: TokenSpec, config: ModelConfig, groups: int = 8) -> None:
         super().__init__()
-        self.spec, self.config, self.groups = spec, config, groups
+        self.spec, self.config = spec, config
+        self.groups = groups if spec.end is not None else 1
         self.encoder = Encoder(spec, config)
-        self.conductor = Conductor(config)
-        self.decoder = Decoder(spec.sizes, spec.ordered, config)
+        self.conductor = Conductor(config) if config.decoder == "hierarchical" else None
+        streams = [stream.fields for stream in spec.streams]
+        if self.conductor is None:  # one decoder for all voices, as the published flat trio
+            streams = [tuple(field for fields in streams for field in fields)]
+        given = config.z if self.conductor is None else config.conductor_hidden[-1]
+        self.decoders = nn.ModuleList(Decoder(fields, spec.ordered, given, config) for fields in streams)
+        self.fields = [len(fields) for fields in streams]  # of each decoder
+        self.nothing: Tensor  # what stands before the first slot
+        self.register_buffer("nothing", torch.tensor(spec.sizes), persistent=False)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, noise: Tensor, hidden: Tensor | None = None) -> Output:
+    def forward(self, tokens: Tensor, lengths: Tensor, noise: Tensor, fed: Tensor | None = None) -> Output:
         """Run the whole network under teacher forcing.
 
-        tokens (B, U, S, F), lengths (B, U) of the bars with their end mark, on the CPU; noise (B, Z) ~ N(0, I); hidden
-        (B, U, S) slots that the decoder is not shown (none if left out).
+        tokens (B, U, S, F), lengths (B, U) of the bars with their end mark, on the CPU; noise (B, Z) ~ N(0, I); fed
+        (B, U, S, F) is what the decoder is shown in place of the tokens, a vocabulary's size where it is shown nothing.
         """
         mu, sigma = self.encode(tokens, lengths)
         z = mu + sigma * noise
-        return Output(mu, sigma, z, self.decode(z, tokens, lengths, hidden))
+        return Output(mu, sigma, z, self.decode(z, tokens, lengths, fed))
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, U, S, F), lengths (B, U) → mu (B, Z), sigma (B, Z)."""
         mu, sigma = self.encoder(tokens, lengths, self.groups)
         return mu.float(), sigma.float()
 
-    def decode(self, z: Tensor, tokens: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> PackedLogits:
-        """Teacher-forced logits of the tokens (B, U, S, F) under z (B, Z); hidden (B, U, S) as in `forward`."""
-        bars = self.conductor(z).flatten(0, 1)  # (N, C)
-        masked = hidden if hidden is None else hidden.flatten(0, 1)
-        return self.decoder(bars, tokens.flatten(0, 1), lengths.flatten(), self.groups, masked)  # type: ignore[no-any-return]
+    def decode(self, z: Tensor, tokens: Tensor, lengths: Tensor, fed: Tensor | None = None) -> PackedLogits:
+        """Teacher-forced logits of the tokens (B, U, S, F) under z (B, Z); fed (B, U, S, F) as in `forward`."""
+        B, U, S, F = tokens.shape
+        given = z if self.conductor is None else self.conductor(z).flatten(0, 1)  # (N, C)
+        now, before, seen = tokens, self.before(tokens, lengths), self.before(tokens if fed is None else fed, lengths)
+        numbers = torch.arange(U * S, device=tokens.device).expand(B, -1)
+        if self.conductor is None and self.spec.end is not None:
+            (now, numbers), before, seen = join_bars(now, lengths), *(join_bars(t, lengths)[0] for t in (before, seen))
+        rows = [t.reshape(len(given), -1, F) for t in (now, before, seen)]  # (N, T, F)
+        span = lengths.sum(dim=1) if self.conductor is None else lengths.flatten()
+        fields: list[Tensor] = []
+        for decoder, count in zip(self.decoders, self.fields, strict=True):
+            mine = slice(len(fields), len(fields) + count)
+            logits, index = decoder(given, *(t[..., mine] for t in rows), span, self.groups)
+            fields += logits
+        clip = torch.arange(B, device=tokens.device)[:, None]
+        return PackedLogits(tuple(fields), (clip * U * S + numbers).flatten()[index])
+
+    def before(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return the slot before each slot (B, U, S, F); what that is for the first of a bar, the settings say."""
+        B, U, _, F = tokens.shape
+        first = self.nothing.expand(B, U, F)
+        if self.config.decoder == "flat" or self.config.first_input == "previous":
+            last = (lengths.to(tokens.device) - 1)[..., None, None].expand(-1, -1, 1, F)
+            first = torch.cat([first[:, :1], tokens.gather(2, last)[:, :-1, 0]], dim=1)
+        return torch.cat([first[:, :, None], tokens[:, :, :-1]], dim=2)
+
+    def start(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Z (B, Z) → what each row is decoded from (N, C), and the decoders' initial states (N, Σ 2 · ΣH).
+
+        A row is a bar (N = B·U) under a conductor, else a clip (N = B).
+        """
+        given = z if self.conductor is None else self.conductor(z).flatten(0, 1)
+        return given, torch.cat([decoder.start(given) for decoder in self.decoders], dim=-1)  # type: ignore[operator]
+
+    def step(
+        self, before: Tensor, given: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the next slot of n rows.
+
+        before (n, F) is the slot before (vocabulary sizes in front of the first), given and state as from `start`,
+        noise (n, ΣV) standard Gumbel, temperature () ≥ 0. A field is argmax(logits + temperature · noise), which
+        is a draw from softmax(logits / temperature), and the likeliest value where the temperature is 0.
+        Returns slot (n, F), state, and the logits of all fields (n, ΣV) before the noise.
+        """
+        sizes = [sum(decoder.heads.sizes) for decoder in self.decoders]  # type: ignore[union-attr, arg-type]
+        widths = [decoder.lstm.state for decoder in self.decoders]  # type: ignore[union-attr]
+        states = torch.split(state, widths, dim=-1)  # type: ignore[arg-type]
+        slots, noises = torch.split(before, self.fields, dim=-1), torch.split(noise, sizes, dim=-1)
+        parts = zip(self.decoders, slots, states, noises, strict=True)
+        drawn = [decoder.step(b, given, s, n, temperature) for decoder, b, s, n in parts]  # type: ignore[operator]
+        slot, state, logits = (torch.cat(part, dim=-1) for part in zip(*drawn, strict=True))
+        return slot, state, logits
 
 
 def sum_(tensors: Iterable[Tensor]) -> Tensor:

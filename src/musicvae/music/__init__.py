@@ -8,12 +8,14 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from musicvae.errors import MusicVAEError, ReadError
-from musicvae.music.quantize import quantize
+from musicvae.music.raw import RawNotes
 from musicvae.music.score import GRIDS, PARTS, Change, Reading, Report, Score
+from musicvae.music.song import PIANO, Song, Voice, read_parts, song_of
 
 __all__ = [
     "GRIDS",
@@ -22,11 +24,17 @@ __all__ = [
     "Reading",
     "Report",
     "Score",
+    "Song",
+    "Voice",
     "looks_like_music",
     "read",
     "read_bytes",
+    "read_raw",
+    "read_song",
     "write_midi",
 ]
+
+T = TypeVar("T")
 
 MAX_BYTES = 64 * 2**20
 """Largest file that is read. The largest of LPD-cleansed has 11 MB."""
@@ -43,51 +51,104 @@ def looks_like_music(name: str | Path) -> bool:
 def read(
     path: str | Path,
     *,
+    parts: Sequence[str] = ("piano",),
     steps_per_beat: int = 4,
-    programs: Collection[int] = range(8),
+    programs: Collection[int] | None = None,
     any_meter: bool = False,
 ) -> Reading:
-    """Read a MIDI file or an LPD piano roll as one piano part on a grid.
+    """Read a MIDI file or an LPD piano roll on a grid, one voice for each of `parts`.
 
-    `programs` are the General MIDI programs (0–127) to keep; the default is all pianos. Drums are never
-    kept. See `musicvae.music.quantize.quantize` for the grid, the meter and `any_meter`. Raises ReadError
-    for a file that cannot be read or has no notes of these programs.
+    `piano` are all tracks of its programs together, `drums` all drum tracks together, `melody` and `bass` one track
+    each, that which sounds in most bars. `programs` are General MIDI programs (0–127): they replace those of piano
+    (0–7) and melody (0–31); a bass is always of 32–39. See `musicvae.music.quantize.place` for the grid, the meter and
+    `any_meter`. Raises ReadError for a file that cannot be read or has notes of none of the parts; a part that is
+    absent beside others is reported.
     """
-    path = Path(path)
-    source = str(path)
-    try:
-        if path.is_dir():
-            raise ReadError(source, "is a folder; wanted a MIDI file or an LPD npz")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise ReadError(source, "does not exist") from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise ReadError(source, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-    return read_bytes(data, source, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter)
+    data, source = _content(Path(path))
+    return read_bytes(data, source, parts=parts, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter)
 
 
 def read_bytes(
     data: bytes,
     source: str,
     *,
+    parts: Sequence[str] = ("piano",),
     steps_per_beat: int = 4,
-    programs: Collection[int] = range(8),
+    programs: Collection[int] | None = None,
     any_meter: bool = False,
 ) -> Reading:
     """Read the content of a file, as `read` does; `source` is its name in reports and errors."""
+    return _reading(
+        data,
+        source,
+        lambda raw: read_parts(
+            raw, source, parts, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter
+        ),
+    )
+
+
+def read_song(
+    data: bytes,
+    source: str,
+    *,
+    steps_per_beat: int = 4,
+    programs: Collection[int] = PIANO,
+    any_meter: bool = False,
+) -> Song:
+    """Read every voice of the content of a file; `source` is its name in the report and in errors.
+
+    First all tracks of `programs` together as the piano; then each track of programs 0–31 as a melody and of 32–39 as
+    a bass, in the order of the file (so a piano is a melody, too, as in the paper); then each drum track. Voices
+    without notes in the stretch that is kept are left out; notes of other programs are counted in the report. The grid
+    and the meter are those of `musicvae.music.quantize.place`, for all voices together. Raises ReadError for a file
+    that cannot be read or has no voice.
+    """
+    return _reading(
+        data,
+        source,
+        lambda raw: song_of(raw, source, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter),
+    )
+
+
+def read_raw(path: str | Path | bytes, *, published: bool = False) -> RawNotes:
+    """Read a file (a path, or its content) as it is, before any grid.
+
+    With `published` a MIDI file is read note by note as the published implementation does. Raises ReadError.
+    """
+    data, source = (path, "music") if isinstance(path, bytes) else _content(Path(path))
+    return _reading(data, source, lambda raw: raw, published)
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """Return what is in a file, and its name; raises ReadError."""
+    source = str(path)
+    try:
+        if path.is_dir():
+            raise ReadError(source, "is a folder; wanted a MIDI file or an LPD npz")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1), source
+    except FileNotFoundError:
+        raise ReadError(source, "does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise ReadError(source, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _reading(data: bytes, source: str, make: Callable[[RawNotes], T], published: bool = False) -> T:
+    """Return what `make` makes of the notes in the content of a file; whatever goes wrong is one line."""
     if len(data) > MAX_BYTES:
         raise ReadError(source, f"is larger than {MAX_BYTES // 2**20} MB; music files are not")
     try:
         if _is_lpd(data, source):
             from musicvae.music.lpd import read_lpd
 
-            raw = read_lpd(data, source, programs)
-        else:
-            from musicvae.music.midi import read_midi  # loads symusic
+            return make(read_lpd(data, source))
+        if published:
+            from musicvae.music.published import read_published
 
-            raw = read_midi(data, source, programs)
-        return quantize(raw, source, steps_per_beat, any_meter)
+            return make(read_published(data, source))
+        from musicvae.music.midi import read_midi  # loads symusic
+
+        return make(read_midi(data, source))
     except MusicVAEError:
         raise
     except _DAMAGE as error:

@@ -15,15 +15,13 @@ import re
 import struct
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Collection
 from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicvae.errors import ReadError
-from musicvae.music.raw import RawNotes, join_notes, no_notes
+from musicvae.music.raw import RawNotes, Track, join_tracks
 
 __all__ = ["read_lpd"]
 
@@ -45,8 +43,8 @@ _HEADER = re.compile(
 )
 
 
-def read_lpd(data: bytes, source: str, programs: Collection[int]) -> RawNotes:
-    """Read the tracks of `programs`, drums never, from the bytes of an npz file.
+def read_lpd(data: bytes, source: str) -> RawNotes:
+    """Read all tracks from the bytes of an npz file.
 
     LPD stores no meter; its bars are 4/4 by the dataset's own rule. Raises ReadError.
     """
@@ -60,19 +58,12 @@ def read_lpd(data: bytes, source: str, programs: Collection[int]) -> RawNotes:
         resolution = info.get("beat_resolution", info.get("resolution"))
         if not _is_whole(resolution) or not 1 <= resolution <= MAX_RESOLUTION:
             raise ReadError(source, f"beat_resolution is {resolution!r} steps a beat; wanted 1 to {MAX_RESOLUTION}")
-        columns = []
-        others: Counter[str] = Counter()
+        tracks, columns = [], []
         for track, entry in _tracks(info, source):
-            program, is_drum = _instrument(entry, track, source)
-            notes = _notes(members, track)
-            if is_drum or program not in programs:
-                others["drums" if is_drum else f"program {program}"] += len(notes[0])
-            else:
-                columns.append(notes)
-        start, stop, pitch, velocity = join_notes(columns)
-        if not len(start):
-            raise no_notes(source, programs, {name: count for name, count in others.items() if count})
-        return RawNotes(start, stop, pitch, velocity, resolution, tempo=_tempo(members))
+            tracks.append(_instrument(entry, track, source))
+            columns.append(_notes(members, track))
+        start, stop, pitch, velocity, track_of = join_tracks(columns)
+        return RawNotes(start, stop, pitch, velocity, track_of, tuple(tracks), resolution, tempos=_tempos(members))
 
 
 class _Members:
@@ -154,13 +145,13 @@ def _tracks(info: dict[str, Any], source: str) -> list[tuple[int, Any]]:
     return sorted(tracks.items(), key=lambda item: item[0])
 
 
-def _instrument(entry: Any, track: int, source: str) -> tuple[int, bool]:
+def _instrument(entry: Any, track: int, source: str) -> Track:
     if isinstance(entry, dict):
         program, is_drum = entry.get("program", 0), entry.get("is_drum", False)
         if isinstance(program, str) and re.fullmatch(r"\d{1,3}", program):
             program = int(program)
         if _is_whole(program) and 0 <= program <= 127 and isinstance(is_drum, bool | int):
-            return int(program), bool(is_drum)
+            return Track(0 if is_drum else int(program), bool(is_drum))
     raise ReadError(source, f"info.json says {str(entry)[:60]} of track {track}; wanted a program 0–127 and is_drum")
 
 
@@ -173,7 +164,7 @@ def _notes(members: _Members, track: int) -> tuple[NDArray[np.int64], ...]:
     index, bound = (a.astype(np.int64, copy=False) for a in (index, bound))
     if len(shape) != 2 or shape[1] != 128 or not 0 <= shape[0] <= MAX_STEPS:
         raise ReadError(members.source, f"{where} has shape {tuple(shape.tolist())[:4]}; wanted (steps, 128)")
-    if len(bound) != 129 or bound[0] != 0 or bound[-1] != len(index) or (np.diff(bound) < 0).any():
+    if len(bound) != 129 or bound[0] != 0 or bound[-1] != len(index) or (bound[1:] < bound[:-1]).any():
         raise ReadError(members.source, f"{where} has a csc indptr that does not fit its {len(index)} entries")
     if len(velocity) != len(index):
         raise ReadError(members.source, f"{where} has {len(velocity)} velocities for {len(index)} entries")
@@ -189,16 +180,16 @@ def _notes(members: _Members, track: int) -> tuple[NDArray[np.int64], ...]:
 
 def _runs(index: NDArray[np.int64], velocity: NDArray[Any], bound: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     if not len(index):
-        return join_notes([])
+        return tuple(np.zeros(0, dtype=np.int64) for _ in range(4))
     edges = bound[1:-1]
     edges = edges[(edges > 0) & (edges < len(index))] - 1  # the last entry of each column but the last
-    gap = np.diff(index)
+    gap = index[1:] - index[:-1]
     gap[edges] = 2
     if (gap <= 0).any():  # scipy leaves the entries of a column in any order
         column = np.repeat(np.arange(128), np.diff(bound))
         order = np.lexsort((index, column))
         index, velocity = index[order], velocity[order]
-        gap = np.diff(index)
+        gap = index[1:] - index[:-1]
         gap[edges] = 2
     ends = np.flatnonzero(gap > 1)
     first, last = np.concatenate(([0], ends + 1)), np.concatenate((ends, [len(index) - 1]))
@@ -208,12 +199,13 @@ def _runs(index: NDArray[np.int64], velocity: NDArray[Any], bound: NDArray[np.in
     return index[first], index[last] + 1, pitch.astype(np.int64), loud.astype(np.int64)
 
 
-def _tempo(members: _Members) -> float:
+def _tempos(members: _Members) -> NDArray[np.float64]:
+    """Return one mark, the median of the tempo of all steps; none where none of them means anything."""
     if "tempo.npy" not in members.names:
-        return 120.0
+        return np.zeros((0, 2))
     tempo = members.array("tempo").astype(np.float64)
     tempo = tempo[(tempo >= 1) & (tempo <= MAX_TEMPO)]
-    return float(np.median(tempo)) if len(tempo) else 120.0
+    return np.array([[0.0, np.median(tempo)]]) if len(tempo) else np.zeros((0, 2))
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:

@@ -7,8 +7,6 @@ around at 2³¹ without a word. What it lets through is checked here, before and
 from __future__ import annotations
 
 import uuid
-from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ import symusic
 from numpy.typing import NDArray
 
 from musicvae.errors import CodecError, ReadError
-from musicvae.music.raw import RawNotes, join_notes, no_notes
+from musicvae.music.raw import RawNotes, Track, join_tracks
 from musicvae.music.score import PARTS, Change, Score
 
-__all__ = ["midi_bytes", "read_midi", "write_midi"]
+__all__ = ["check_chunks", "midi_bytes", "read_midi", "tempos_of", "unwrap", "write_midi"]
 
 TICKS_PER_BEAT = 480
 """Ticks a quarter note of the files written: a whole number of ticks a step on every grid."""
@@ -37,13 +35,14 @@ _TRACKS = {"piano": ("Piano", 0, False), "melody": ("Melody", 0, False), "bass":
 _END = "musicvae: end"
 
 
-def read_midi(data: bytes, source: str, programs: Collection[int]) -> RawNotes:
-    """Read the tracks of `programs`, drums never, from the bytes of a MIDI or RIFF MIDI file.
+def read_midi(data: bytes, source: str) -> RawNotes:
+    """Read all tracks from the bytes of a MIDI or RIFF MIDI file.
 
-    Notes that are never released are left out, as symusic leaves them. Raises ReadError.
+    A track is what one program plays on one channel of one track of the file. Notes that are never released are left
+    out, as symusic leaves them. Raises ReadError.
     """
-    data = _unwrap(data, source)
-    ticks_per_beat, changes = _check_chunks(data, source)
+    data = unwrap(data, source)
+    ticks_per_beat, changes = check_chunks(data, source)
     midi: Any  # symusic's own annotations leave out most of what a Score has
     try:
         midi = symusic.Score.from_midi(data)
@@ -52,33 +51,24 @@ def read_midi(data: bytes, source: str, programs: Collection[int]) -> RawNotes:
         raise ReadError(source, f"is a damaged MIDI file ({what}). Open it in an editor and save it again") from error
 
     columns: list[tuple[NDArray[np.int64], ...]] = []
-    others: Counter[str] = Counter()
     for track in midi.tracks:
-        if track.is_drum or track.program not in programs:
-            others["drums" if track.is_drum else f"program {track.program}"] += len(track.notes)
-        elif len(track.notes):
-            notes = track.notes.numpy()
-            start, length, pitch, velocity = (notes[name].astype(np.int64) for name in _COLUMNS)
-            columns.append((start, start + length, pitch, velocity))
-    start, stop, pitch, velocity = join_notes(columns)
-    if not len(start):
-        raise no_notes(source, programs, {name: count for name, count in others.items() if count})
-    if start.min() < 0 or (stop < start).any():
-        raise ReadError(source, f"has times beyond {2**31 - 1} ticks, where they wrap around. The file is damaged")
-    silent = velocity < 1
-    if silent.any():
-        raise ReadError(source, f"has {int(silent.sum())} notes of velocity 0. The file is damaged")
-    marks = midi.time_signatures
+        notes = track.notes.numpy()
+        start, length, pitch, velocity = (notes[name].astype(np.int64) for name in _COLUMNS)
+        columns.append((start, start + length, pitch, velocity))
+    marks, tempos = midi.time_signatures, midi.tempos.numpy()
     meters = tuple((int(m.time), int(m.numerator), int(m.denominator)) for m in marks)
     ends = [int(m.time) for m in midi.markers if m.text == _END]
+    start, stop, pitch, velocity, track_of = join_tracks(columns)
     return RawNotes(
         start,
         stop,
         pitch,
         velocity,
+        track_of,
+        tuple(Track(0 if t.is_drum else int(t.program), bool(t.is_drum)) for t in midi.tracks),
         ticks_per_beat,
         meters=meters,
-        tempo=_tempo(midi.tempos.numpy(), int(stop.max()), changes),
+        tempos=tempos_of(tempos["time"], tempos["mspq"], changes),
         length=max(ends, default=None),
         changes=tuple(changes),
     )
@@ -137,7 +127,7 @@ def write_midi(score: Score, path: str | Path) -> Path:
     return path
 
 
-def _unwrap(data: bytes, source: str) -> bytes:
+def unwrap(data: bytes, source: str) -> bytes:
     """Return the MIDI file inside a RIFF one (`.rmi`); other data as it is."""
     if data[:4] != b"RIFF":
         return data
@@ -152,7 +142,7 @@ def _unwrap(data: bytes, source: str) -> bytes:
     raise ReadError(source, "is a RIFF MIDI file without its data chunk")
 
 
-def _check_chunks(data: bytes, source: str) -> tuple[int, list[Change]]:
+def check_chunks(data: bytes, source: str) -> tuple[int, list[Change]]:
     """Return the ticks a quarter note, having checked the header and that every chunk is whole."""
     if data[:4] != b"MThd":
         begins = f"begins with {data[:8]!r}" if data else "is empty"
@@ -183,21 +173,18 @@ def _check_chunks(data: bytes, source: str) -> tuple[int, list[Change]]:
     return division, []
 
 
-def _tempo(marks: dict[str, NDArray[np.int32]], end: int, changes: list[Change]) -> float:
-    """Return the tempo that half of the piece, up to tick `end`, does not exceed; what no mark covers is 120."""
-    micros = marks["mspq"].astype(np.float64)
+def tempos_of(ticks: NDArray[np.integer], micros: NDArray[np.integer], changes: list[Change]) -> NDArray[np.float64]:
+    """Return tick and quarter notes a minute of each mark that means something; report the others.
+
+    `micros` are microseconds a quarter note.
+    """
     good = micros >= 60e6 / MAX_TEMPO
     if not good.all():
         changes.append(Change(f"ignored: tempo of {int(micros[~good][0])} microseconds a quarter note", 0))
-    if not good.any():
-        return 120.0
-    begins, micros = np.clip(marks["time"][good].astype(np.int64), 0, end), micros[good]
-    if begins[0] > 0:
-        begins, micros = np.concatenate(([0], begins)), np.concatenate(([500_000.0], micros))
-    spans = np.diff(np.concatenate((begins, [max(end, int(begins[-1]))])))
-    order = np.argsort(-micros, kind="stable")
-    half = np.searchsorted(np.cumsum(spans[order]), spans.sum() / 2)
-    return float(60e6 / micros[order][min(int(half), len(order) - 1)])
+        ticks, micros = ticks[good], micros[good]
+    marks = np.empty((len(ticks), 2))
+    marks[:, 0], marks[:, 1] = ticks, 60e6 / micros
+    return marks
 
 
 _COLUMNS = ("time", "duration", "pitch", "velocity")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from musicvae.errors import CodecError, ReadError
 from musicvae.music.raw import RawNotes
-from musicvae.music.score import GRIDS, Change, Reading, Report, Score, one_key_one_note, steps_per_bar
+from musicvae.music.score import GRIDS, Change, Reading, Report, Score, Struck, one_key_one_note, steps_per_bar
 
-__all__ = ["MAX_BARS", "quantize"]
+__all__ = ["MAX_BARS", "Placed", "count_struck", "place", "quantize"]
 
 MAX_BARS = 10_000
 """Longest Score that is read. Legal MIDI may put a note 139,810 bars after the others."""
@@ -26,14 +26,61 @@ class _Stretch(NamedTuple):
     meter: tuple[int, int]
 
 
+class Placed(NamedTuple):
+    """Notes on a grid, not yet those of one keyboard. Columns (N,), by track as they came."""
+
+    onset: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+    duration: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    track: NDArray[np.int64]
+    meter: tuple[int, int]
+    steps_per_beat: int
+    tempo: float
+    least: int
+    """Bars that the file says it has, 0 where it does not say."""
+    changes: list[Change]
+
+    @property
+    def columns(self) -> tuple[NDArray[np.int64], ...]:
+        """Onset, pitch, duration and velocity."""
+        return self[:4]
+
+    @property
+    def per_bar(self) -> int:
+        """Steps a bar."""
+        return steps_per_bar(self.steps_per_beat, self.meter)
+
+    def bars(self, onset: NDArray[np.int64]) -> int:
+        """Return how many bars a Score with these onsets has: as many as they reach into, or as the file says."""
+        return min(max(1 + int(onset.max(initial=0)) // self.per_bar, self.least), MAX_BARS)
+
+
 def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: bool = False) -> Reading:
+    """Put all notes on a grid as one piano part; see `place`.
+
+    Notes that fall on the same step of the same key become one; a note that still sounds when its key is struck again
+    ends there. The Score is as many bars long as the onsets reach into, or as the file says. Raises ReadError.
+    """
+    placed = place(raw, source, steps_per_beat, any_meter)
+    struck = one_key_one_note(*placed.columns)
+    count_struck(placed.changes, struck)
+    score = Score.of(
+        *struck[:4],
+        bars=placed.bars(struck.onset),
+        steps_per_beat=steps_per_beat,
+        meter=placed.meter,
+        tempo=placed.tempo,
+    )
+    return Reading(score, Report(source, len(raw.start), len(score), tuple(placed.changes)))
+
+
+def place(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: bool = False) -> Placed:
     """Put notes on a grid of `steps_per_beat` steps a quarter note (4, 8, 12 or 24).
 
-    Onset and length are rounded to the nearest step each, half a step upwards, and a note lasts one step at
-    least. Notes that fall on the same step of the same key become one; a note that still sounds when its key
-    is struck again ends there. Where meters change, the longest stretch in 4/4 is kept, or else the longest
-    of all; with `any_meter` bars are counted in 4/4 from the start whatever the file says. The Score is as
-    many bars long as the onsets reach into. Raises ReadError if no note is left or the meter does not fit
+    Onset and length are rounded to the nearest step each, half a step upwards, and a note lasts one step at least.
+    Where meters change, the longest stretch in 4/4 is kept, or else the longest of all; with `any_meter` bars are
+    counted in 4/4 from the start whatever the file says. Raises ReadError if no note is left or the meter does not fit
     the grid.
     """
     if steps_per_beat not in GRIDS:
@@ -53,14 +100,14 @@ def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: boo
     onset = _round(start, steps_per_beat, ticks)
     length = raw.stop - raw.start
     duration = _round(length, steps_per_beat, ticks)
-    pitch, velocity = raw.pitch, raw.velocity
+    pitch, velocity, track = raw.pitch, raw.velocity, raw.track
     last = MAX_BARS * per_bar
     near = onset < last
     _count(changes, f"dropped: begins after bar {MAX_BARS}", int((keep & ~near).sum()))
     keep &= near
     if not keep.all():
-        onset, duration, pitch, velocity, start, length = (
-            c[keep] for c in (onset, duration, pitch, velocity, start, length)
+        onset, duration, pitch, velocity, track, start, length = (
+            c[keep] for c in (onset, duration, pitch, velocity, track, start, length)
         )
     if not len(onset):
         raise ReadError(source, "has no notes left: " + "; ".join(f"{c.reason} ({c.notes})" for c in changes))
@@ -71,26 +118,16 @@ def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: boo
     _count(changes, f"cut: longer than {MAX_BARS} bars", int((duration > last).sum()))
     duration = np.clip(duration, 1, last)
 
-    struck = one_key_one_note(onset, pitch, duration, velocity)
+    least = 0
+    if raw.length is not None and stretch.start == 0 and stretch.stop == math.inf:
+        least = raw.length * steps_per_beat // (ticks * per_bar)
+    return Placed(onset, pitch, duration, velocity, track, stretch.meter, steps_per_beat, raw.tempo, least, changes)
+
+
+def count_struck(changes: list[Change], struck: Struck) -> None:
+    """Report what notes lost that share a keyboard."""
     _count(changes, "merged: same key on the same step", struck.merged)
     _count(changes, "cut: its key is struck again", struck.cut)
-    onset = struck.onset
-
-    bars = 1 + int(onset.max()) // per_bar
-    if raw.length is not None and stretch.start == 0 and stretch.stop == math.inf:
-        said = raw.length * steps_per_beat // (ticks * per_bar)
-        bars = min(max(bars, said), MAX_BARS)
-    score = Score.of(
-        onset,
-        struck.pitch,
-        struck.duration,
-        struck.velocity,
-        bars=bars,
-        steps_per_beat=steps_per_beat,
-        meter=stretch.meter,
-        tempo=raw.tempo,
-    )
-    return Reading(score, Report(source, len(raw.start), len(score), tuple(changes)))
 
 
 def _round(ticks: NDArray[np.int64], steps_per_beat: int, ticks_per_beat: int) -> NDArray[np.int64]:

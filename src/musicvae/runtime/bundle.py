@@ -1,8 +1,9 @@
 """Bundles: a model as a folder, the only currency between training, command line, web and hub.
 
 config.json           format, name, settings and how it was trained
-model.safetensors     the weights, in half precision, once
+model.safetensors     the weights, once; in half precision as a rule
 encode.onnx, start.onnx, step.onnx    the graphs; they refer to the weights in model.safetensors
+attributes.json       attribute vectors, where `musicvae attributes` found them
 README.md             the model card
 """
 
@@ -13,12 +14,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from musicvae.config import Config, from_dict
 from musicvae.errors import BundleError, ConfigError
 
-__all__ = ["DEFAULT", "FORMAT", "Bundle", "bundled", "find", "read"]
+__all__ = ["DEFAULT", "FORMAT", "Bundle", "bundled", "find", "read", "read_attributes", "write_attributes"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout."""
 
 DEFAULT = "piano-16bar-small"
@@ -83,6 +87,34 @@ def read(folder: Path) -> Bundle:
         return Bundle(folder, name, from_dict(Config, settings, str(path)), trained)
     except ConfigError as error:
         raise BundleError(str(error)) from None
+
+
+def read_attributes(bundle: Bundle) -> dict[str, NDArray[np.float32]]:
+    """Return the attribute vectors (Z,) of a bundle by name; none where it has none. Raises BundleError if damaged."""
+    path, z = bundle.folder / "attributes.json", bundle.config.model.z
+    if not path.exists():
+        return {}
+    try:
+        vectors = json.loads(path.read_text(encoding="utf-8"))["vectors"]
+        found = {str(name): np.array(vector, dtype=np.float32) for name, vector in vectors.items()}
+        if any(v.shape != (z,) or not np.isfinite(v).all() for v in found.values()):
+            raise ValueError(f"a vector is not {z} finite numbers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: is damaged ({error}). Find the vectors anew: musicvae attributes") from None
+    return found
+
+
+def write_attributes(folder: Path, vectors: dict[str, NDArray[np.float32]], facts: dict[str, Any]) -> None:
+    """Store attribute vectors (Z,) in a bundle, with how they were found and tried."""
+    content = {**facts, "vectors": {name: [float(f"{x:.6g}") for x in v] for name, v in vectors.items()}}
+    partial = folder / ".attributes.json.partial"
+    try:
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        partial.replace(folder / "attributes.json")
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: attributes.json cannot be written ({error.strerror}). Copy the model first"
+        ) from None
 
 
 def _models() -> Path:

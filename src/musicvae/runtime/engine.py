@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicvae.codecs import PianoCodec, codec
+from musicvae.codecs import Codec, codec
 from musicvae.config import TEMPERATURE
 from musicvae.errors import BundleError, CodecError, MissingExtraError
 from musicvae.latent import slerp
-from musicvae.music.score import Change, Reading, Score
+from musicvae.music.score import PARTS, Change, Reading, Score
 from musicvae.runtime import bundle as bundles
 from musicvae.runtime.sampling import Backend, Progress, draw_tokens, generators, prior
 
@@ -59,11 +59,13 @@ class Model:
 
     def __init__(self, bundle: bundles.Bundle, backend: Backend) -> None:
         self.bundle, self.backend = bundle, backend
-        self.codec: PianoCodec = codec(bundle.config.codec)
+        self.codec: Codec = codec(bundle.config.codec)
         self.bars = bundle.config.model.bars
         """Length of a clip, in bars."""
         self.z = bundle.config.model.z
         """Dimensions of the latent vector."""
+        self.attributes = bundles.read_attributes(bundle)
+        """Attribute vectors (Z,) by name, as `musicvae attributes` found them."""
 
     def __repr__(self) -> str:
         return f"Model({self.bundle.name!r}, {self.bars} bars, z {self.z})"
@@ -76,9 +78,10 @@ class Model:
         temperature: float = TEMPERATURE,
         seed: int = 0,
         tempo: float = 120.0,
+        attributes: Mapping[str, float] | None = None,
         progress: Progress | None = None,
     ) -> list[Score]:
-        """Draw `n` new clips from the prior N(0, I).
+        """Draw `n` new clips from the prior N(0, I), moved along attribute vectors if asked (see `move`).
 
         `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own
         distribution. `tempo` is in quarter notes a minute: the model knows steps, not seconds.
@@ -87,7 +90,7 @@ class Model:
         if not n:
             return []
         noise = generators(seed, n)
-        return self._decode(prior(noise, self.z), noise, temperature, tempo, progress)
+        return self._decode(self.move(prior(noise, self.z), attributes or {}), noise, temperature, tempo, progress)
 
     def decode(
         self,
@@ -109,6 +112,22 @@ class Model:
         _not_negative(seed=seed)
         return self._decode(rows, [generators(seed, 1)[0] for _ in rows], temperature, tempo, progress)
 
+    def move(self, z: ArrayLike, attributes: Mapping[str, float]) -> NDArray[np.float32]:
+        """Return latent vectors (…, Z) moved along attribute vectors: `{"density": 1.5}` adds one and a half of it.
+
+        One vector leads from clips that have little of the attribute to those that have much (paper, section 5.3).
+        Raises CodecError for an attribute that the model has no vector of, or an amount that is not finite.
+        """
+        moved = np.array(z, dtype=np.float32)
+        for name, amount in attributes.items():
+            if name not in self.attributes:
+                known = ", ".join(self.attributes) or "none; find them with: musicvae attributes MODEL DATA"
+                raise CodecError(f"{self.bundle.name} has no attribute vector {name!r}; it has: {known}")
+            if not np.isfinite(amount):
+                raise CodecError(f"attribute {name} is {amount}; wanted a finite number, such as 1.5")
+            moved += np.float32(amount) * self.attributes[name]
+        return moved
+
     # --------------------------------------------------------------------------------------- from music
     def windows(self, music: Music) -> list[Score]:
         """Cut music into clips of the model's length, from its first bar with a note.
@@ -124,7 +143,7 @@ class Model:
         clips = self.windows(music)
         for i in range(0, len(clips), BATCH):
             tokens = np.stack([self.codec.encode(clip).tokens for clip in clips[i : i + BATCH]])
-            lengths = np.minimum((tokens[..., 0] != self.codec.spec.end).sum(axis=-1) + 1, tokens.shape[2])
+            lengths = _lengths(tokens, self.codec.spec.end)
             mus.append(self.backend.encode(tokens[:, :, : lengths.max()], lengths)[0])
         vectors: NDArray[np.float32] = np.concatenate(mus)
         return vectors
@@ -165,6 +184,30 @@ class Model:
         path = np.stack([slerp(start, end, t) for t in np.linspace(0, 1, steps)])
         return self.decode(path, temperature=temperature, seed=seed, tempo=tempo or _tempo(a), progress=progress)
 
+    def grid(
+        self,
+        corners: Sequence[Music | ArrayLike],
+        *,
+        steps: int = 5,
+        temperature: float = 0.0,
+        seed: int = 0,
+        tempo: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[Score]]:
+        """Return a square of `steps` × `steps` clips between four: top left and right, bottom left and right.
+
+        Ends are as for `interpolate`. Rows run from left to right, the first from the first corner to the second.
+        """
+        if len(corners) != 4 or steps < 2:
+            raise CodecError(f"{len(corners)} corners, steps {steps}; wanted 4 corners and at least 2 steps")
+        a, b, c, d = (self._point(corner) for corner in corners)
+        ways = np.linspace(0, 1, steps)
+        points = [slerp(slerp(a, c, down), slerp(b, d, down), across) for down in ways for across in ways]
+        made = self.decode(
+            np.stack(points), temperature=temperature, seed=seed, tempo=tempo or _tempo(corners[0]), progress=progress
+        )
+        return [made[row * steps : (row + 1) * steps] for row in range(steps)]
+
     def vary(
         self,
         a: Music | ArrayLike,
@@ -174,11 +217,13 @@ class Model:
         temperature: float = 0.0,
         seed: int = 0,
         tempo: float | None = None,
+        attributes: Mapping[str, float] | None = None,
         progress: Progress | None = None,
     ) -> list[Score]:
         """Return `n` variations: points on the way from `a` to `n` points of the prior.
 
-        `amount` is how far they go, from 0 (the reconstruction of `a`) to 1 (new clips).
+        `amount` is how far they go, from 0 (the reconstruction of `a`) to 1 (new clips); then they are moved along
+        `attributes` (see `move`).
         """
         if not 0 <= amount <= 1:
             raise CodecError(f"amount is {amount}; wanted 0 (the same) to 1 (something new)")
@@ -187,6 +232,7 @@ class Model:
         if not n:
             return []
         points = np.stack([slerp(start, target, amount) for target in prior(generators(seed, n), self.z)])
+        points = self.move(points, attributes or {})
         return self.decode(points, temperature=temperature, seed=seed, tempo=tempo or _tempo(a), progress=progress)
 
     # -------------------------------------------------------------------------------------------- inside
@@ -210,9 +256,15 @@ class Model:
 
     def _starts(self, score: Score) -> list[int]:
         """Return the first bar of each window that has notes."""
-        if not len(score):
-            raise CodecError("the music has no notes")
-        bar = score.onset // score.steps_per_bar
+        mine = np.isin(score.part, [PARTS.index(part) for part in self.codec.parts])
+        if not mine.any():
+            parts = " or ".join(self.codec.parts)
+            raise CodecError(
+                f"the music has no notes of {parts}. Read it with parts={self.codec.parts!r}, or choose another model"
+                if len(score)
+                else "the music has no notes"
+            )
+        bar = score.onset[mine] // score.steps_per_bar
         return [b for b in range(int(bar.min()), score.bars, self.bars) if ((bar >= b) & (bar < b + self.bars)).any()]
 
     def _point(self, a: Music | ArrayLike) -> NDArray[np.float32]:
@@ -234,6 +286,14 @@ def _not_negative(**numbers: int) -> None:
 
 def _score(music: Music) -> Score:
     return music.score if isinstance(music, Reading) else music
+
+
+def _lengths(tokens: NDArray[np.int64], end: int | None) -> NDArray[np.int64]:
+    """Return the slots of each bar (B, U) of tokens (B, U, S, F), the end mark included."""
+    if end is None:
+        return np.full(tokens.shape[:2], tokens.shape[2])
+    lengths: NDArray[np.int64] = np.minimum((tokens[..., 0] != end).sum(axis=-1) + 1, tokens.shape[2])
+    return lengths
 
 
 def _tempo(music: Any) -> float:

@@ -1,7 +1,7 @@
 """A network → a bundle.
 
-The ONNX graphs hold no weights: they refer to the tensors of model.safetensors, which stand there in half precision and
-once, and turn them into float32 when a graph is loaded.
+The ONNX graphs hold no weights: they refer to the tensors of model.safetensors, which stand there once, as a rule in
+half precision, and turn them into float32 when a graph is loaded.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from musicvae.codecs import codec
 from musicvae.config import Config, to_dict
 from musicvae.errors import BundleError
 from musicvae.model import MusicVAE
 from musicvae.runtime.bundle import FORMAT
 from musicvae.runtime.onnx import OnnxBackend
+from musicvae.runtime.published import published_config, published_weights
 from musicvae.runtime.sampling import Backend
+from musicvae.runtime.tensorflow import read_checkpoint
 from musicvae.runtime.torch import load_network
 
-__all__ = ["TOLERANCE", "write_bundle"]
+__all__ = ["TOLERANCE", "import_checkpoint", "write_bundle"]
 
 TOLERANCE = 1e-4
-"""Largest difference of any output between torch and onnxruntime on the same half-precision weights."""
+"""Largest difference of any output between torch and onnxruntime on the same weights."""
 
 _OPSET = 17
 
@@ -48,13 +51,16 @@ class _Graph(nn.Module):
         if self.function == "encode":
             return self.model.encode(inputs[0], inputs[1])
         if self.function == "start":
-            bar = self.model.conductor(inputs[0]).flatten(0, 1)
-            return bar, self.model.decoder.start(bar)
-        return self.model.decoder.step(*inputs)
+            return self.model.start(inputs[0])
+        return self.model.step(*inputs)
 
 
-def write_bundle(model: MusicVAE, config: Config, folder: Path, *, name: str, trained: dict[str, Any]) -> None:
+def write_bundle(
+    model: MusicVAE, config: Config, folder: Path, *, name: str, trained: dict[str, Any], half: bool = True
+) -> None:
     """Write a bundle (see `bundle`) whole or not at all, after checking that onnxruntime computes what torch does.
+
+    Weights are stored in half precision, or as they are (float32) without `half`.
 
     Raises BundleError if the folder holds something else than a bundle, or if an output differs by more than TOLERANCE.
     """
@@ -62,14 +68,15 @@ def write_bundle(model: MusicVAE, config: Config, folder: Path, *, name: str, tr
         raise BundleError(f"{folder}: is a file; wanted a folder. Choose another with -o")
     if folder.exists() and any(folder.iterdir()) and not (folder / "model.safetensors").exists():
         raise BundleError(f"{folder}: is not empty and not a model folder; nothing was written. Choose another with -o")
-    weights = {k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}
+    kind = torch.float16 if half else torch.float32
+    weights = {k: v.detach().cpu().to(kind).contiguous() for k, v in model.state_dict().items()}
     if not all(torch.isfinite(v).all() for v in weights.values()):
-        raise BundleError("the weights have values that are not finite in half precision; nothing was written")
+        raise BundleError(f"the weights have values that are not finite in {kind}; nothing was written")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        save_file(weights, partial / "model.safetensors")
+        (partial / "model.safetensors").write_bytes(save(weights))  # save_file would keep it from other users
         network = load_network(partial, model.spec, model.config).model
         for graph, inputs, names, outputs, axes in _graphs(network):
             proto = _trace(_Graph(network, graph), inputs, names, outputs, axes)
@@ -86,26 +93,47 @@ def write_bundle(model: MusicVAE, config: Config, folder: Path, *, name: str, tr
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def import_checkpoint(
+    checkpoint: Path, config: Config, folder: Path, *, name: str, half: bool = False
+) -> tuple[Config, int]:
+    """Write a bundle from a checkpoint of the published implementation.
+
+    `config` is the preset it was trained with; sizes are taken from the checkpoint. Returns the settings of the bundle
+    and the number of parameters. Raises BundleError if the checkpoint cannot be read or is not of this preset.
+    """
+    tensors = read_checkpoint(checkpoint)
+    spec = codec(config.codec).spec
+    config = published_config(tensors, config, spec)
+    network = MusicVAE(spec, config.model).eval()
+    weights = published_weights(tensors, config, spec)
+    network.load_state_dict({key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in weights.items()})
+    parameters = sum(value.size for value in weights.values())
+    trained = {"imported": {"checkpoint": checkpoint.name, "parameters": parameters}}
+    write_bundle(network, config, folder, name=name, trained=trained, half=half)
+    return config, parameters
+
+
 def _graphs(model: MusicVAE) -> list[tuple[str, tuple[Tensor, ...], list[str], list[str], dict[str, dict[int, str]]]]:
     """Name, example inputs, names of inputs and outputs, and free axes of each graph."""
     spec, config = model.spec, model.config
     F, width = len(spec.sizes), sum(spec.sizes)
-    tokens = torch.zeros(1, config.bars, 3, F, dtype=torch.int64)
-    bar = torch.zeros(2, config.conductor_hidden)
+    slots = spec.slots if spec.end is None else 3
+    tokens = torch.zeros(1, config.bars, slots, F, dtype=torch.int64)
+    given, state = model.start(torch.zeros(2, config.z))
     step = (
-        torch.zeros(2, F, dtype=torch.int64),
-        bar,
-        model.decoder.start(bar).detach(),
-        torch.zeros(2, width),
+        torch.zeros(len(given), F, dtype=torch.int64),
+        given.detach(),
+        state.detach(),
+        torch.zeros(len(given), width),
         torch.tensor(1.0),
     )
     n = {0: "n"}
     return [
-        ("encode", (tokens, torch.full((1, config.bars), 3)), ["tokens", "lengths"], ["mu", "sigma"],
+        ("encode", (tokens, torch.full((1, config.bars), slots)), ["tokens", "lengths"], ["mu", "sigma"],
          {"tokens": {0: "B", 2: "S"}, "lengths": {0: "B"}, "mu": {0: "B"}, "sigma": {0: "B"}}),
-        ("start", (torch.zeros(1, config.z),), ["z"], ["bar", "state"], {"z": {0: "B"}, "bar": n, "state": n}),
-        ("step", step, ["before", "bar", "state", "noise", "temperature"], ["slot", "new_state", "logits"],
-         dict.fromkeys(("before", "bar", "state", "noise", "slot", "new_state", "logits"), n)),
+        ("start", (torch.zeros(1, config.z),), ["z"], ["given", "state"], {"z": {0: "B"}, "given": n, "state": n}),
+        ("step", step, ["before", "given", "state", "noise", "temperature"], ["slot", "new_state", "logits"],
+         dict.fromkeys(("before", "given", "state", "noise", "slot", "new_state", "logits"), n)),
     ]  # fmt: skip
 
 
@@ -132,7 +160,7 @@ def _trace(
 
 
 def _share_weights(proto: onnx.ModelProto, path: Path) -> None:
-    """Let every parameter of a graph refer to its half-precision bytes in the safetensors file."""
+    """Let every parameter of a graph refer to its bytes in the safetensors file."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -142,10 +170,12 @@ def _share_weights(proto: onnx.ModelProto, path: Path) -> None:
         if entry is None:
             continue
         begin, end = entry["data_offsets"]
-        half = f"{tensor.name}.half"
-        casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
         tensor.ClearField("raw_data")
-        tensor.name, tensor.data_type, tensor.data_location = half, TensorProto.FLOAT16, TensorProto.EXTERNAL
+        tensor.data_location = TensorProto.EXTERNAL
+        if entry["dtype"] == "F16":
+            half = f"{tensor.name}.half"
+            casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+            tensor.name, tensor.data_type = half, TensorProto.FLOAT16
         for key, value in (("location", path.name), ("offset", 8 + size + begin), ("length", end - begin)):
             tensor.external_data.add(key=key, value=str(value))
     nodes = [*casts, *proto.graph.node]
@@ -168,12 +198,13 @@ def _check(folder: Path, model: MusicVAE) -> None:
     """Compare the graphs with torch on shapes other than those they were traced with."""
     rng, spec, config = np.random.default_rng(0), model.spec, model.config
     torch_backend, onnx_backend = load_network(folder, spec, config), OnnxBackend(folder, spec, config)
-    B, S = 3, min(5, spec.slots)
+    B, S = 3, spec.slots if spec.end is None else min(5, spec.slots)
     tokens = rng.integers(0, spec.sizes, (B, config.bars, S, len(spec.sizes)))
     lengths = rng.integers(1, S + 1, (B, config.bars))
     z = rng.standard_normal((B, config.z), dtype=np.float32)
-    noise = rng.gumbel(size=(B * config.bars, sum(spec.sizes))).astype(np.float32)
-    first = np.tile(np.array(spec.sizes), (B * config.bars, 1))
+    rows = B * (1 if model.conductor is None else config.bars)
+    noise = rng.gumbel(size=(rows, sum(spec.sizes))).astype(np.float32)
+    first = np.tile(np.array(spec.sizes), (rows, 1))
     runs: dict[str, Callable[[Backend], tuple[Any, ...]]] = {
         "encode": lambda backend: backend.encode(tokens, lengths),
         "start": lambda backend: backend.start(z),

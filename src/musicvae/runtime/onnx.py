@@ -23,7 +23,7 @@ class OnnxBackend:
 
     def __init__(self, folder: Path, spec: TokenSpec, config: ModelConfig, threads: int = 0) -> None:
         """`threads` is how many each operation may use; 0: as many as there are cores."""
-        self.folder, self.spec, self.bars, self.z = folder, spec, config.bars, config.z
+        self.folder, self.spec, self.config = folder, spec, config
         self.threads = threads
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
@@ -35,21 +35,21 @@ class OnnxBackend:
         return mu, sigma
 
     def start(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Z (B, Z) → bar embeddings (N, C), decoder state (N, 2 · layers · H)."""
-        bar, state = self._run("start", z=np.asarray(z, dtype=np.float32))
-        return bar, state
+        """Z (B, Z) → what each row is decoded from (N, C), its initial state: see `MusicVAE.start`."""
+        given, state = self._run("start", z=np.asarray(z, dtype=np.float32))
+        return given, state
 
     def step(
         self,
         before: NDArray[np.int64],
-        bar: NDArray[np.float32],
+        given: NDArray[np.float32],
         state: NDArray[np.float32],
         noise: NDArray[np.float32],
         temperature: float,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-        """Draw the next slot of n bars: see `Decoder.step`."""
+        """Draw the next slot of n rows: see `MusicVAE.step`."""
         slot, state, logits = self._run(
-            "step", before=before, bar=bar, state=state, noise=noise, temperature=np.float32(temperature)
+            "step", before=before, given=given, state=state, noise=noise, temperature=np.float32(temperature)
         )
         return slot, state, logits
 
@@ -65,5 +65,7 @@ class OnnxBackend:
                 raise BundleError(
                     f"{path}: cannot be loaded ({str(error).splitlines()[0]}). Export the model again"
                 ) from None
-        outputs: list[Any] = self._sessions[name].run(None, {k: np.ascontiguousarray(v) for k, v in inputs.items()})
+        session = self._sessions[name]
+        names = {value.name for value in session.get_inputs()}  # no lengths where every bar has the same
+        outputs: list[Any] = session.run(None, {k: np.ascontiguousarray(v) for k, v in inputs.items() if k in names})
         return outputs

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicvae.config import TokenSpec
+from musicvae.config import ModelConfig, TokenSpec
 
-__all__ = ["Backend", "Progress", "draw_tokens", "generators", "predict_tokens", "prior"]
+__all__ = ["Backend", "Predicted", "Progress", "draw_tokens", "generators", "predict_tokens", "prior"]
 
 Progress = Callable[[int, int], None]
 """Called with the slots done and the most there can be."""
@@ -21,10 +21,7 @@ class Backend(Protocol):
     """What computes: torch or onnxruntime. What `start` and `step` hand over stays with the backend."""
 
     spec: TokenSpec
-    bars: int
-    """Bars a clip."""
-    z: int
-    """Dimensions of the latent vector."""
+    config: ModelConfig
 
     def encode(
         self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -33,13 +30,13 @@ class Backend(Protocol):
         ...
 
     def start(self, z: NDArray[np.float32]) -> tuple[Any, Any]:
-        """Z (B, Z) → the embedding and the decoder's initial state of all B·U bars, as arrays with B·U rows."""
+        """Z (B, Z) → what each row is decoded from and its initial state: see `MusicVAE.start`."""
         ...
 
     def step(
-        self, before: NDArray[np.int64], bar: Any, state: Any, noise: NDArray[np.float32], temperature: float
+        self, before: NDArray[np.int64], given: Any, state: Any, noise: NDArray[np.float32], temperature: float
     ) -> tuple[NDArray[np.int64], Any, Any]:
-        """Draw the next slot of n bars: see `Decoder.step`. Returns slot (n, F), state, logits (n, ΣV)."""
+        """Draw the next slot of n rows: see `MusicVAE.step`. Returns slot (n, F), state, logits (n, ΣV)."""
         ...
 
 
@@ -60,67 +57,132 @@ def draw_tokens(
     temperature: float = 0.0,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
-    """Decode z (B, Z) into tokens (B, U, S, F), all bars of all clips side by side.
+    """Decode z (B, Z) into tokens (B, U, S, F), the model fed with its own output.
 
-    A bar that has ended leaves the batch. With `temperature` 0 each field is its likeliest value and `noise` is not
-    used; above 0 each clip draws from its own generator of `noise` (B), and only from that one: a clip does not
-    depend on its neighbours.
+    With `temperature` 0 each field is its likeliest value and `noise` is not used; above 0 each clip draws from its own
+    generator of `noise` (B), and only from that one: a clip does not depend on its neighbours.
     """
-    spec, B, U = backend.spec, len(z), backend.bars
-    F, width = len(spec.sizes), sum(spec.sizes)
-    tokens = np.zeros((B * U, spec.slots, F), dtype=np.int64)
+    spec, U, S = backend.spec, backend.config.bars, backend.spec.slots
+    width = sum(spec.sizes)
+    tokens = np.zeros((len(z), U, S, len(spec.sizes)), dtype=np.int64)
     if spec.end is not None:
         tokens[..., 0] = spec.end
-    bar, state = backend.start(z)
-    open_ = np.arange(B * U)  # bars that have not ended
-    before = np.broadcast_to(np.array(spec.sizes), (B * U, F))
-    last = spec.slots - (spec.end is not None)  # the last slot of a bar can only be its end mark
-    for slot in range(last):
-        gumbel = np.zeros((len(open_), width), dtype=np.float32)
+    rows = _Rows(backend, z)
+    most = S - (spec.end is not None)  # the last slot of a bar can only be its end mark
+    while len(rows.clip):
+        gumbel = np.zeros((len(rows.clip), width), dtype=np.float32)
         if temperature > 0 and noise is not None:
-            for clip in np.unique(open_ // U):
-                drawn = -np.log(noise[clip].standard_exponential((U, width), dtype=np.float32) + np.float32(1e-30))
-                mine = open_ // U == clip
-                gumbel[mine] = drawn[open_[mine] % U]
-        chosen, state, _ = backend.step(before, bar, state, gumbel, temperature)
-        tokens[open_, slot] = chosen
-        if spec.end is not None:
-            alive = np.flatnonzero(chosen[:, 0] != spec.end)
-            if len(alive) < len(open_):
-                open_, chosen, bar, state = open_[alive], chosen[alive], bar[alive], state[alive]
-        before = chosen
+            _fill(gumbel, rows, noise)
+        chosen = rows.step(gumbel, temperature)[0]
+        if spec.end is None:
+            ended = np.full(len(chosen), rows.slot[0] == S - 1)
+        else:
+            chosen[rows.slot == most, 0] = spec.end  # only where bars follow one another: side by side they stop before
+            ended = chosen[:, 0] == spec.end
+            chosen[ended, 1:] = 0  # as in tokens of music; a decoder that goes on behind the end is shown no other mark
+        tokens[rows.clip, rows.bar, rows.slot] = chosen
+        if rows.side_by_side and spec.end is not None:
+            ended |= rows.slot == most - 1
+        rows.advance(chosen, ended)
         if progress is not None:
-            progress(slot + 1, last)
-        if not len(open_):
-            break
-    return tokens.reshape(B, U, spec.slots, F)
+            total = most if rows.side_by_side else most * U
+            reached = rows.slot if rows.side_by_side else rows.bar * most + rows.slot
+            progress(int(reached.min(initial=total)), total)
+    return tokens
+
+
+class Predicted(NamedTuple):
+    """What a model expects under teacher forcing."""
+
+    tokens: NDArray[np.int64]
+    """(B, U, S, F) the likeliest value of each field; 0 beyond a bar's length."""
+    nats: NDArray[np.float64]
+    """(B, U, S, F) cross-entropy of the true value; 0 beyond a bar's length, and in all fields of an end mark but the
+    first."""
 
 
 def predict_tokens(
     backend: Backend, z: NDArray[np.float32], tokens: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the likeliest value of each field of tokens (B, U, S, F) under teacher forcing, in the same shape.
+) -> Predicted:
+    """Score tokens (B, U, S, F), bars of lengths (B, U), under teacher forcing.
 
     Each prediction sees z, the true slots before and the true fields before it in its own slot: the noise is set so
-    high at the true values that the step draws them. Slots beyond a bar's length (B, U) are 0.
+    high at the true values that the step draws them.
     """
-    B, U, S, F = tokens.shape
-    flat, length = tokens.reshape(B * U, S, F), lengths.reshape(B * U)
-    edges = np.cumsum([0, *backend.spec.sizes])
-    predicted = np.zeros_like(flat)
-    bar, state = backend.start(z)
-    open_ = np.arange(B * U)
-    before = np.broadcast_to(np.array(backend.spec.sizes), (B * U, F))
-    for slot in range(S):
-        alive = np.flatnonzero(length[open_] > slot)
-        if not len(alive):
-            break
-        open_, before, bar, state = open_[alive], before[alive], bar[alive], state[alive]
-        truth = flat[open_, slot]
-        noise = np.zeros((len(open_), edges[-1]), dtype=np.float32)
+    spec = backend.spec
+    edges = np.cumsum([0, *spec.sizes])
+    predicted, nats = np.zeros_like(tokens), np.zeros(tokens.shape)
+    rows = _Rows(backend, z)
+    while len(rows.clip):
+        where = rows.clip, rows.bar, rows.slot
+        truth = tokens[where]
+        noise = np.zeros((len(truth), edges[-1]), dtype=np.float32)
         np.put_along_axis(noise, truth + edges[:-1], np.float32(1e12), axis=1)
-        _, state, logits = backend.step(before, bar, state, noise, 1.0)
-        rows = np.asarray(logits)
-        predicted[open_, slot] = np.stack([rows[:, a:b].argmax(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
-        before = truth
-    return predicted.reshape(B, U, S, F)
+        logits = np.asarray(rows.step(noise, 1.0)[1], dtype=np.float64)
+        for f, (a, b) in enumerate(itertools.pairwise(edges)):
+            field = logits[:, a:b]
+            predicted[(*where, f)] = field.argmax(axis=1)
+            top = field.max(axis=1)
+            nats[(*where, f)] = (
+                top + np.log(np.exp(field - top[:, None]).sum(axis=1)) - field[np.arange(len(truth)), truth[:, f]]
+            )
+        if spec.end is not None:
+            mark = truth[:, 0] == spec.end
+            nats[rows.clip[mark], rows.bar[mark], rows.slot[mark], 1:] = 0
+        rows.advance(truth, rows.slot + 1 == lengths[rows.clip, rows.bar])
+    return Predicted(predicted, nats)
+
+
+class _Rows:
+    """The rows that a decoder works on, and where each of them stands.
+
+    All bars of all clips side by side, a row each, where every bar is drawn from its own embedding alone; else a row is
+    a clip, whose bars follow one another.
+    """
+
+    def __init__(self, backend: Backend, z: NDArray[np.float32]) -> None:
+        config = backend.config
+        self.backend, self.bars = backend, config.bars
+        self.side_by_side = config.decoder == "hierarchical" and config.first_input == "start"
+        self.given, self.state = backend.start(z)
+        self.begun = None  # what each bar begins with, where the decoder is begun anew in each
+        if self.side_by_side:
+            self.clip, self.bar = (a.ravel() for a in np.divmod(np.arange(len(z) * self.bars), self.bars))
+        else:
+            self.clip, self.bar = np.arange(len(z)), np.zeros(len(z), dtype=np.int64)
+            if config.decoder == "hierarchical":
+                self.begun = self.given, self.state
+                self.given, self.state = self.given[:: self.bars], self.state[:: self.bars]
+        self.slot = np.zeros(len(self.clip), dtype=np.int64)
+        self.before: NDArray[np.int64] = np.tile(np.array(backend.spec.sizes), (len(self.clip), 1))
+
+    def step(self, noise: NDArray[np.float32], temperature: float) -> tuple[NDArray[np.int64], Any]:
+        """Draw a slot of each row → slots (n, F), logits (n, ΣV)."""
+        slot, self.state, logits = self.backend.step(self.before, self.given, self.state, noise, temperature)
+        return slot, logits
+
+    def advance(self, slot: NDArray[np.int64], ended: NDArray[np.bool_]) -> None:
+        """Go on behind the slots (n, F); where a bar has ended, to the next one, and rows without one leave."""
+        self.before, self.slot = slot, np.where(ended, 0, self.slot + 1)
+        self.bar = self.bar + ended
+        alive = ~ended if self.side_by_side else self.bar < self.bars
+        if not alive.all():
+            keep = np.flatnonzero(alive)
+            self.before, self.slot, self.bar, self.clip = (a[keep] for a in (slot, self.slot, self.bar, self.clip))
+            self.given, self.state, ended = self.given[keep], self.state[keep], ended[keep]
+        if self.begun is not None and ended.any():
+            new, bar = np.flatnonzero(ended), (self.clip * self.bars + self.bar)[ended]
+            given, state = self.begun
+            if len(new) == len(ended):
+                self.given, self.state = given[bar], state[bar]
+            else:
+                self.given[new], self.state[new] = given[bar], state[bar]
+
+
+def _fill(gumbel: NDArray[np.float32], rows: _Rows, noise: Sequence[np.random.Generator]) -> None:
+    """Draw the noise (n, ΣV) of each row, each clip's from its own generator."""
+    bars = rows.bars if rows.side_by_side else 1
+    for clip in np.unique(rows.clip):
+        drawn = -np.log(noise[clip].standard_exponential((bars, gumbel.shape[1]), dtype=np.float32) + np.float32(1e-30))
+        mine = rows.clip == clip
+        gumbel[mine] = drawn[rows.bar[mine]] if rows.side_by_side else drawn

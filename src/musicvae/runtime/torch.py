@@ -23,7 +23,7 @@ class TorchBackend:
 
     def __init__(self, model: MusicVAE) -> None:
         self.model = model
-        self.spec, self.bars, self.z = model.spec, model.config.bars, model.config.z
+        self.spec, self.config = model.spec, model.config
         self.device = next(model.parameters()).device
 
     @torch.no_grad()
@@ -36,18 +36,18 @@ class TorchBackend:
 
     @torch.no_grad()
     def start(self, z: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Z (B, Z) → bar embeddings (N, C), decoder state (N, 2 · layers · H)."""
-        bar = self.model.conductor(torch.from_numpy(z).to(self.device)).flatten(0, 1)
-        return bar, self.model.decoder.start(bar)
+        """Z (B, Z) → what each row is decoded from (N, C), its initial state: see `MusicVAE.start`."""
+        given, state = self.model.start(torch.from_numpy(z).to(self.device))
+        return given, state
 
     @torch.no_grad()
     def step(
-        self, before: NDArray[np.int64], bar: Tensor, state: Tensor, noise: NDArray[np.float32], temperature: float
+        self, before: NDArray[np.int64], given: Tensor, state: Tensor, noise: NDArray[np.float32], temperature: float
     ) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float32]]:
-        """Draw the next slot of n bars: see `Decoder.step`."""
-        slot, state, logits = self.model.decoder.step(
+        """Draw the next slot of n rows: see `MusicVAE.step`."""
+        slot, state, logits = self.model.step(
             torch.tensor(before, device=self.device),
-            bar,
+            given,
             state,
             torch.from_numpy(noise).to(self.device),
             torch.tensor(temperature, device=self.device),

@@ -11,8 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from musicvae.config import override, preset
+from musicvae.config import override
 from musicvae.errors import MusicVAEError
+from musicvae.presets import preset
 from musicvae.train.loop import train
 from musicvae.train.record import resumable, stored_config
 from musicvae.train.report import Event, line

@@ -24,18 +24,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicvae.codecs import PianoCodec, codec
+from musicvae.codecs import Codec, codec
 from musicvae.config import TEMPERATURE, Config
 from musicvae.data.dataset import Batch, Dataset
-from musicvae.errors import ConfigError, TrainingError
-from musicvae.evaluate.reconstruction import note_scores
-from musicvae.model import MusicVAE, elbo, scores
+from musicvae.errors import TrainingError
+from musicvae.evaluate.reconstruction import accuracies, note_scores, totals
+from musicvae.model import MusicVAE, Output, elbo, scores
 from musicvae.runtime.sampling import draw_tokens, generators, prior
 from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
+from musicvae.train.device import choose_device, half_precision
+from musicvae.train.feeding import feed
 from musicvae.train.record import read_record, require_same_run, resumable, write_record
 from musicvae.train.report import Event
-from musicvae.train.schedules import learning_rate
+from musicvae.train.schedules import beta, learning_rate
 
 __all__ = ["train"]
 
@@ -52,10 +54,10 @@ class Run:
         self, data: Path, config: Config, out: Path, device: str, precision: str, report: Callable[[Event], None]
     ):
         self.config, self.out, self.report = config, out, report
-        self.device = _device(device)
-        self.amp = _amp(self.device, precision)
+        self.device = choose_device(device)
+        self.amp = half_precision(self.device, precision)
         self.dataset = Dataset(data)
-        self.codec: PianoCodec = codec(config.codec)
+        self.codec: Codec = codec(config.codec)
         self.clips = self.dataset.clips("train", self.codec, config.model.bars)
         self.valid = self.dataset.clips("valid", self.codec, config.model.bars)
         self.clips.require()
@@ -81,16 +83,16 @@ class Run:
                 (len(tokens), self.config.model.z), np.float32
             )
         ).to(self.device)
-        hidden = None
-        if settings.hide:
-            drawn = np.random.default_rng([settings.seed, 3, step]).random(batch.tokens.shape[:3])
-            hidden = torch.from_numpy(drawn < settings.hide).to(self.device)
         rate = learning_rate(step, self.total_steps, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        weight = beta(step, self.total_steps, self.config.loss)
         with self.autocast():
-            output = self.model(tokens, lengths, noise, hidden)
-            loss = elbo(output, tokens, self.codec.spec, self.config.loss)
+            mu, sigma = self.model.encode(tokens, lengths)
+            z = mu + sigma * noise
+            fed = feed(self.model, settings, step, z, tokens, lengths)
+            output = Output(mu, sigma, z, self.model.decode(z, tokens, lengths, fed))
+            loss = elbo(output, tokens, self.codec.spec, weight, self.config.loss.free_bits)
         self.optimizer.zero_grad(set_to_none=True)
         slots = len(output.logits.slots)
         (loss.loss_nats * len(tokens) / slots).backward()  # type: ignore[no-untyped-call]  # nats a slot: a scale on which one clipping norm serves all
@@ -112,6 +114,7 @@ class Run:
             "nats_per_slot": float(loss.recon_nats.detach().sum()) / slots,
             "grad_norm": float(norm),
             "lr": rate,
+            "beta": weight,
             "slots": float(slots),
         }
         return figures | self._accuracies(counts.right.tolist(), counts.total.tolist())
@@ -127,7 +130,7 @@ class Run:
             tokens, lengths = torch.from_numpy(part.tokens).to(self.device), torch.from_numpy(part.lengths)
             with torch.no_grad(), self.autocast():
                 output = self.model(tokens, lengths, torch.zeros(len(tokens), self.config.model.z, device=self.device))
-                loss = elbo(output, tokens, self.codec.spec, self.config.loss)
+                loss = elbo(output, tokens, self.codec.spec, self.config.loss.beta, self.config.loss.free_bits)
                 counts = scores(output.logits, tokens, self.codec.spec)
             right, total = right + counts.right.double().cpu().numpy(), total + counts.total.double().cpu().numpy()
             total_loss += float(loss.loss_nats) * len(tokens)
@@ -137,7 +140,9 @@ class Run:
         B = len(whole.tokens)
         some = np.arange(max(1, B // 4)) * B // max(1, B // 4)
         greedy = draw_tokens(TorchBackend(self.model), np.concatenate(mus)[some])
-        notes = note_scores(self.codec, whole.tokens[some], greedy)
+        originals = Batch(whole.tokens[some], whole.lengths[some])
+        notes = totals(note_scores(self.codec, originals.tokens, greedy))
+        steps = totals(accuracies(greedy, originals, self.codec.spec)) if self.codec.spec.end is None else {}
         figures = {
             "loss_nats": total_loss / B,
             "recon_nats": recon / B,
@@ -146,6 +151,7 @@ class Run:
             "onset_f1": notes["onset_f1"],
             "duration_f1": notes["duration_f1"],
             "clips": float(B),
+            **{f"greedy_{name}": value for name, value in steps.items()},
         }
         return figures | self._accuracies(right, total)
 
@@ -220,10 +226,9 @@ class Run:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp)
 
     def _accuracies(self, right: Any, total: Any) -> dict[str, float]:
-        names = [f"accuracy_{field.name}" for stream in self.codec.spec.streams for field in stream.fields] + [
-            "accuracy_all"
-        ]
-        return {name: float(r) / max(float(t), 1.0) for name, r, t in zip(names, right, total, strict=True)}
+        names = [f"accuracy_{field.name}" for stream in self.codec.spec.streams for field in stream.fields]
+        names += ["accuracy_all"] if len(names) > 1 else []
+        return {name: float(r) / max(float(t), 1.0) for name, r, t in zip(names, right, total, strict=False)}
 
 
 def train(
@@ -369,24 +374,3 @@ def _parts(batch: Batch, size: int) -> Iterator[Batch]:
     for i in range(0, len(batch.tokens), size):
         lengths = batch.lengths[i : i + size]
         yield Batch(batch.tokens[i : i + size, :, : lengths.max()], lengths)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"--device {name}: torch cannot use it here ({str(error).splitlines()[0]}). Use --device cpu"
-        ) from None
-    return device
-
-
-def _amp(device: torch.device, precision: str) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -119,7 +119,7 @@ def write_record(
         "data": {
             "folder": str(dataset.folder),
             "sources": [Path(s["source"]).name for s in dataset.info.get("sources", [])],
-            **{k: dataset.info.get(k) for k in ("songs", "bars", "notes", "settings", "sha256")},
+            **{k: dataset.info.get(k) for k in ("songs", "bars", "voices", "settings", "sha256")},
         },
         "clips": {**{split: len(c) for split, c in clips.items()}, "epoch": clips["train"].epoch},
         "init": before["init"],

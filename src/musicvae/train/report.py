@@ -22,7 +22,11 @@ def line(event: Event) -> str:
     if event.kind == "train":
         return f"step {data['step']} · epoch {data['epoch']:.2f} · {figures(data)}"
     if event.kind == "valid":
-        return f"epoch {data['epoch']:.0f}, held-out songs: {figures(data)} · greedy onset F1 {data['onset_f1']:.3f}"
+        greedy = " ".join(f"{k.removeprefix('greedy_')} {v:.3f}" for k, v in data.items() if k.startswith("greedy_"))
+        return (
+            f"epoch {data['epoch']:.0f}, held-out songs: {figures(data)} · greedy {greedy and greedy + ', '}"
+            f"onset F1 {data['onset_f1']:.3f}"
+        )
     return str(data["message"])
 
 
