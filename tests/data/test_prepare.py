@@ -264,8 +264,9 @@ def test_a_file_that_crashes_hangs_or_eats_memory_costs_only_itself(
 
 
 SCRIPT = """
-import functools, sys
+import functools, signal, sys
 sys.path[:0] = {paths!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 if __name__ == "__main__":
     import poisoned_readers
     from musicvae.data import prepare as module

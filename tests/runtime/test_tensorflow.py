@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import sys
 import tarfile
 import time
 import tracemalloc
@@ -262,7 +263,7 @@ def test_everything_comes_back(tmp_path, how):
 def test_a_large_variable_comes_back(tmp_path, monkeypatch):
     """Longer than what is read at once, and than what the checksum takes at once."""
     arrays = {"a": np.random.default_rng(1).normal(size=300_001).astype(np.float32), "b": np.arange(3, dtype=np.int32)}
-    monkeypatch.setattr("test_tensorflow.crc", checksum)
+    monkeypatch.setattr(sys.modules[__name__], "crc", checksum)
     same(read_checkpoint(write(tmp_path, arrays)), arrays)
 
 
@@ -481,7 +482,7 @@ def test_an_index_too_large(tmp_path):
 
 def test_a_few_bytes_that_unpack_to_many(tmp_path, monkeypatch):
     """Long keys that share all but a byte: the square of their number."""
-    monkeypatch.setattr("test_tensorflow.crc", checksum)
+    monkeypatch.setattr(sys.modules[__name__], "crc", checksum)
     key = b"k" * 10**5
     block = varint(0) + varint(len(key)) + varint(0) + key
     block += b"".join(varint(len(key)) + varint(1) + varint(0) + b"a" for _ in range(10**5))
