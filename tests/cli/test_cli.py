@@ -392,3 +392,26 @@ def test_from_a_folder_of_music_to_variations(cli, here, toy_music):
     assert cli("train", "data", "-o", "run", "--resume", "--epochs", "2", "--device", "cpu").code == 0
     assert "holds a run already" in cli("train", "data", "--preset", "piano-2bar-tiny", "-o", "run").err
     assert "is a training run" in cli("generate", "--model", "run").err
+
+
+# ------------------------------------------------------------------------------------------------ extras
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["train", "data", "-o", "run"], "Training"),
+        (["export", "run", "-o", "model"], "Exporting"),
+        (["import-checkpoint", "x", "--preset", "flat-mel_16bar", "-o", "model"], "Importing"),
+        (["evaluate", "run", "data"], "Scoring a run"),
+    ],
+)
+def test_without_torch_the_extra_is_named(cli, here, monkeypatch, arguments, what):
+    """The base install has no torch: what needs it says what to install."""
+    (here / "run").mkdir()
+    (here / "run" / "run.json").write_text("{}")
+    rooms = ("musicvae.train", "musicvae.model", "musicvae.runtime.torch", "musicvae.runtime.export")
+    for name in [name for name in sys.modules if name.startswith(rooms)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = cli(*arguments)
+    assert done.code == 1
+    assert done.err == f"Error: {what} needs an extra that is not installed. Run: pip install 'musicvae[train]'\n"

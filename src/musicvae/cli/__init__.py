@@ -26,8 +26,8 @@ VERBS = {
     "train": "Train a model on a data set.",
     "export": "Turn a training run into a model folder.",
     "evaluate": "Score a model on songs that it never saw.",
-    "attributes": "Find the directions of density, syncopation and more in a model.",
-    "import-checkpoint": "Turn a checkpoint of the published implementation into a model folder.",
+    "attributes": "Find a model's vectors of density, register and more.",
+    "import-checkpoint": "Turn a published MusicVAE checkpoint into a model folder.",
     "presets": "List the settings that have a name.",
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musicvae.cli import options
+from musicvae.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from musicvae.codecs import Codec
@@ -90,9 +91,14 @@ def _open(model: str) -> tuple[str, Codec, Backend]:
     """Open a model, or a training run as it stands."""
     if (Path(model) / "run.json").exists():
         from musicvae.codecs import codec
-        from musicvae.runtime.torch import TorchBackend
-        from musicvae.train.record import open_run
 
+        try:
+            from musicvae.runtime.torch import TorchBackend
+            from musicvae.train.record import open_run
+        except ModuleNotFoundError as error:
+            if error.name not in ("torch", "safetensors"):
+                raise
+            raise MissingExtraError("Scoring a run", "train") from None
         run = open_run(Path(model))
         return (
             f"{model} ({run.trained['checkpoint']}, step {run.trained['step']})",
