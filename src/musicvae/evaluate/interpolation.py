@@ -36,6 +36,8 @@ BATCH = 2**20
 """Steps whose probabilities are worked out at once."""
 ROWS = 4096
 """Clips read at once."""
+WAYS = 24
+"""Ways decoded at once."""
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts of counts of 1, 2 and more where the data give none: KenLM's."""
 
@@ -213,13 +215,16 @@ def measure_interpolation(
     mus = [backend.encode(end.tokens, end.lengths)[0] for end in ends]
     alphas = np.linspace(0, 1, 11)
     paths = []
-    for i, (a, b) in enumerate(zip(*mus, strict=True)):
-        way = np.stack([slerp(a, b, t) for t in alphas])
-        noise = [np.random.default_rng([seed, i]) for _ in alphas]
-        paths.append(draw_tokens(backend, way, noise, 0.5).reshape(len(alphas), -1))
-        progress(i + 1, len(mus[0]))
+    for i in range(0, len(mus[0]), WAYS):
+        pairs = list(zip(mus[0][i : i + WAYS], mus[1][i : i + WAYS], strict=True))
+        points = np.stack([slerp(a, b, t) for a, b in pairs for t in alphas])
+        noise = [np.random.default_rng([seed, i + k]) for k in range(len(pairs)) for _ in alphas]
+        paths.append(draw_tokens(backend, points, noise, 0.5).reshape(len(pairs), len(alphas), -1))
+        progress(i + len(pairs), len(mus[0]))
     flat = [end.tokens.reshape(len(end.tokens), -1) for end in ends]
-    return interpolation_curves(np.stack(paths), flat[0], flat[1], alphas, ngram, np.random.default_rng([seed, 2]))
+    return interpolation_curves(
+        np.concatenate(paths), flat[0], flat[1], alphas, ngram, np.random.default_rng([seed, 2])
+    )
 
 
 def _apart(windows: NDArray[np.integer], bars: int) -> NDArray[np.int64]:

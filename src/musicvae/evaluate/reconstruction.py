@@ -15,7 +15,17 @@ from musicvae.evaluate.intervals import bootstrap
 from musicvae.music.score import Score
 from musicvae.runtime.sampling import Backend, draw_tokens, predict_tokens
 
-__all__ = ["NoteCounts", "accuracies", "count_notes", "note_scores", "previous_bar", "reconstruction", "rest", "totals"]
+__all__ = [
+    "NoteCounts",
+    "accuracies",
+    "active_units",
+    "count_notes",
+    "note_scores",
+    "previous_bar",
+    "reconstruction",
+    "rest",
+    "totals",
+]
 
 BATCH = 128
 ACTIVE = 0.01
@@ -179,9 +189,17 @@ def reconstruction(
         "seed": seed,
         "table": table,
         **dict(zip(means, values[len(figures) :], strict=True)),
-        "active_units": int((mu.var(axis=0) > ACTIVE).sum()),
+        "active_units": active_units(mu),
         "z": mu.shape[1],
     }
+
+
+def active_units(mu: NDArray[np.floating]) -> int:
+    """Return how many dimensions of the posterior's mean (B, Z) vary over clips: Burda et al. 2016, ACTIVE.
+
+    None means that the posterior has collapsed: the latent vector says nothing, whatever the KL is.
+    """
+    return int((mu.var(axis=0) > ACTIVE).sum())
 
 
 def rest(tokens: NDArray[np.int64], spec: TokenSpec) -> NDArray[np.int64]:

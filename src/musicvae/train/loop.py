@@ -28,7 +28,7 @@ from musicvae.codecs import Codec, codec
 from musicvae.config import TEMPERATURE, Config
 from musicvae.data.dataset import Batch, Dataset
 from musicvae.errors import TrainingError
-from musicvae.evaluate.reconstruction import accuracies, note_scores, totals
+from musicvae.evaluate.reconstruction import accuracies, active_units, note_scores, totals
 from musicvae.model import MusicVAE, Output, elbo, scores
 from musicvae.runtime.sampling import draw_tokens, generators, prior
 from musicvae.runtime.torch import TorchBackend
@@ -150,6 +150,7 @@ class Run:
             "nats_per_slot": recon / slots,
             "onset_f1": notes["onset_f1"],
             "duration_f1": notes["duration_f1"],
+            "active_units": float(active_units(np.concatenate(mus))),
             "clips": float(B),
             **{f"greedy_{name}": value for name, value in steps.items()},
         }

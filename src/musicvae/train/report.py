@@ -25,7 +25,7 @@ def line(event: Event) -> str:
         greedy = " ".join(f"{k.removeprefix('greedy_')} {v:.3f}" for k, v in data.items() if k.startswith("greedy_"))
         return (
             f"epoch {data['epoch']:.0f}, held-out songs: {figures(data)} · greedy {greedy and greedy + ', '}"
-            f"onset F1 {data['onset_f1']:.3f}"
+            f"onset F1 {data['onset_f1']:.3f} · {data['active_units']:.0f} active units"
         )
     return str(data["message"])
 
