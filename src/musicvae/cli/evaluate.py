@@ -61,7 +61,8 @@ def command(
     from musicvae.evaluate.reconstruction import reconstruction
 
     name, codec, backend = _open(model)
-    found = Dataset(data).clips(split, codec, backend.config.bars)
+    dataset = Dataset(data)
+    found = dataset.clips(split, codec, backend.config.bars)
     found.require()
     batch, songs = found.spread(clips), found.songs[found.spread_index(clips)]
     result = reconstruction(
@@ -69,7 +70,7 @@ def command(
     )
     curves = None
     if interpolation:
-        learnt = Dataset(data).clips("train", codec, backend.config.bars)
+        learnt = dataset.clips("train", codec, backend.config.bars)
         curves = _curves(backend, learnt, found, clips, seed, interpolation)
         result["interpolation"] = curves.as_dict()
     if as_json:

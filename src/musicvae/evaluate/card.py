@@ -24,14 +24,12 @@ KINDS = {
 }
 """What each codec holds, in words."""
 
-WHAT = {"piano": "piano tracks", "melody": "melodies", "drums": "drums", "trio": "trios"}
-
 
 def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dict[str, Any] | None) -> str:
     """Write the card in Markdown.
 
     `trained` is what the run recorded (run.json and its last state) and `held_out` what `musicvae export` measured on
-    the test songs: `songs`, `clips`, `reconstruction` and `samples`; None where it measured nothing.
+    the test songs: what `reconstruction` returns, and `samples`; None where it measured nothing.
     """
     model = config.model
     lines = [
@@ -51,7 +49,7 @@ def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dic
         "",
         "## What it is for, and what not",
         "",
-        f"It plays in the manner of the {WHAT[config.codec.kind]} it was trained on, and knows nothing of other music. What it plays may come "
+        f"It plays in the manner of the {KINDS[config.codec.kind]} it was trained on, and knows nothing of other music. What it plays may come "
         "close to its training songs: look before you publish. It knows no tempo, no pedal, no meter but 4/4, and nothing "
         "finer than its grid.",
         "",
