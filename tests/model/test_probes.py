@@ -243,15 +243,15 @@ class LeakyDecoder(Decoder):
 class LeakyHeads(Heads):
     """Sees the field that it predicts."""
 
-    def forward(self, field: int, h: Tensor, given: Tensor, slot: Tensor, *before: Tensor) -> Tensor:
-        return super().forward(field, h, given, slot, *before) + 0.01 * slot[:, field : field + 1]
+    def forward(self, field: int, x: Tensor, slot: Tensor, before: Tensor) -> Tensor:
+        return super().forward(field, x, slot, before) + 0.01 * slot[:, field : field + 1]
 
 
 class DeafHeads(Heads):
     """Predicts the fields of a slot independently of each other."""
 
-    def forward(self, field: int, h: Tensor, given: Tensor, slot: Tensor, *before: Tensor) -> Tensor:
-        return super().forward(field, h, given, slot * 0, *before)
+    def forward(self, field: int, x: Tensor, slot: Tensor, before: Tensor) -> Tensor:
+        return super().forward(field, x, slot * 0, before)
 
 
 class TwoWayLSTM(LSTM):
@@ -709,10 +709,10 @@ def test_64_bars_are_used_to_the_end(decoder, first_input):
     assert out.mu.shape == out.sigma.shape == (2, 5)
     assert [f.shape for f in out.logits.fields] == [(int(lengths.sum()), size) for size in SPEC.sizes]
     assert (out.sigma > 0).all()
-    given, _ = model.start(z)
-    assert given.shape == ((2, 5) if decoder == "flat" else (128, 7))
+    row, state = model.start(z)
+    assert len(row) == len(state) == (2 if decoder == "flat" else 128)
     if decoder == "hierarchical":
-        assert (torch.autograd.grad(given[63].sum(), z)[0][0] != 0).all()
+        assert (torch.autograd.grad(row[63].sum(), z)[0][0] != 0).all()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -777,9 +777,10 @@ def test_every_lstm_begins_by_remembering():
 def test_an_lstm_of_layers_of_differing_sizes_by_hand():
     """One step after another, layer by layer, as torch's own cells do; the state is h of all layers, then c."""
     rng = torch.Generator().manual_seed(0)
-    lstm = LSTM(3, (4, 2, 5))
+    lstm = LSTM(2, (4, 2, 5), constant=1)
     assert lstm.state == 2 * (4 + 2 + 5)
     x, state = torch.randn(2, 6, 3, generator=rng), torch.randn(2, 22, generator=rng)
+    x[:, :, 2] = x[:, :1, 2]
     h, c = list(state[:, :11].split([4, 2, 5], dim=1)), list(state[:, 11:].split([4, 2, 5], dim=1))
     outputs, steps, now = [], [], state
     with torch.no_grad():
@@ -791,7 +792,7 @@ def test_an_lstm_of_layers_of_differing_sizes_by_hand():
                 h[k], c[k] = cell(value, (h[k], c[k]))
                 value = h[k]
             outputs.append(value)
-            step, now = lstm.step(x[:, t], now)
+            step, now = lstm.step(x[:, t, :2], lstm.constant(x[:, 0, 2:]), now)
             steps.append(step)
         whole = lstm(x, state)
     torch.testing.assert_close(torch.stack(outputs, dim=1), whole)
@@ -828,15 +829,15 @@ def probe_step(model: MusicVAE, B: int = 3) -> None:
     z = latent(B)
     taught = logits_of(model, z, tokens, lengths)
     with torch.no_grad():
-        given, states = model.start(z)
-        assert len(given) == len(states) == (B if config.decoder == "flat" else B * U)
+        rows, states = model.start(z)
+        assert len(rows) == len(states) == (B if config.decoder == "flat" else B * U)
         for b in range(B):
             before = model.nothing[None]
             for u in range(U):
                 if config.decoder == "hierarchical":
-                    state, mine = states[b * U + u, None], given[b * U + u, None]
+                    state, mine = states[b * U + u, None], rows[b * U + u, None]
                 elif u == 0:
-                    state, mine = states[b, None], given[b, None]
+                    state, mine = states[b, None], rows[b, None]
                 if config.decoder == "hierarchical" and config.first_input == "start":
                     before = model.nothing[None]
                 for s in range(int(lengths[b, u])):
@@ -854,15 +855,15 @@ def probe_step(model: MusicVAE, B: int = 3) -> None:
 class OtherHeads(Heads):
     """Computes one thing in training and another when drawing."""
 
-    def forward(self, field: int, h: Tensor, given: Tensor, slot: Tensor, *before: Tensor) -> Tensor:
-        return super().forward(field, h, given, slot, *before) * (1 + 1e-3 * (len(h) == 1))
+    def forward(self, field: int, x: Tensor, slot: Tensor, before: Tensor) -> Tensor:
+        return super().forward(field, x, slot, before) * (1 + 1e-3 * (len(x) == 1))
 
 
 class LazyLSTM(LSTM):
     """Forgets a little of its state from step to step."""
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return super().step(x, 0.99 * state)
+    def step(self, x: Tensor, constant: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return super().step(x, constant, 0.99 * state)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

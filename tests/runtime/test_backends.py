@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from musicvae.codecs import codec
 from musicvae.errors import BundleError
 from musicvae.model import MusicVAE
 from musicvae.music import Score
-from musicvae.runtime import export
+from musicvae.runtime import export, graphs
 from musicvae.runtime.engine import Model, load
 from musicvae.runtime.export import TOLERANCE, write_bundle
+from musicvae.runtime.onnx import INT8
 from musicvae.runtime.sampling import draw_tokens, generators, predict_tokens, prior
 
 PREVIOUS = {"first_input": "previous"}
@@ -163,6 +165,76 @@ def test_the_graphs_hold_no_weights(toy_bundle, structure):
         assert all(t.data_type == onnx.TensorProto.FLOAT16 for t in large)
 
 
+# -------------------------------------------------------------------------------------------------- int8
+WIDE = {"decoder_hidden": (96, 64), "conductor_hidden": (32, 24)}
+INT8_KINDS = [
+    {},
+    {"kind": "piano", "head_hidden": 0},
+    {"kind": "melody", "embedding": 0, "head_hidden": 0},
+    {"kind": "drums", "decoder": "flat"},
+    {"kind": "trio"},
+]
+
+
+@pytest.fixture(scope="module", params=INT8_KINDS, ids=lambda kind: "-".join(map(str, kind.values())) or "piano")
+def rounded(request, toy_config, tmp_path_factory) -> tuple[Model, Model]:
+    """One model in float32 and in int8, with LSTMs that are wide enough for errors to cancel."""
+    config = toy_config(**request.param)
+    config = replace(config, model=replace(config.model, **WIDE))
+    folder = tmp_path_factory.mktemp("int8") / "m"
+    torch.manual_seed(2)
+    made = network(config)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(3)  # outputs of LSTMs as large as a trained network's
+    write_bundle(made, config, folder, name="x", trained={}, int8=True)
+    return load(folder, threads=1, precision="float32"), load(folder, threads=1)
+
+
+def test_int8_is_near_float32(rounded):
+    """Logits within a tenth of their spread, as toys go; not equal, or it would not be int8."""
+    exact, int8 = (model.backend for model in rounded)
+    spec = exact.spec
+    rng = np.random.default_rng(0)
+    row, state = exact.start(rng.standard_normal((8, exact.config.z), dtype=np.float32))
+    before = rng.integers(0, spec.sizes, (len(row), len(spec.sizes)))
+    noise = np.zeros((len(row), sum(spec.sizes)), np.float32)
+    for _ in range(4):
+        (slot, state_a, a), (_, _, b) = (x.step(before, row, state, noise, 0.0) for x in (exact, int8))
+        real = a > -1e8
+        assert (real == (b > -1e8)).all()
+        error = np.sqrt(np.mean((a - b)[real] ** 2)) / a[real].std()
+        assert 0 < error < 0.1
+        before, state = slot, state_a
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_in_int8_a_clip_does_not_depend_on_those_beside_it(rounded, temperature):
+    backend = rounded[1].backend
+    z = 3 * np.random.default_rng(1).standard_normal((5, backend.config.z), dtype=np.float32)
+    together = draw_tokens(backend, z, generators(0, 5), temperature)
+    for i in range(5):
+        alone = draw_tokens(backend, z[i : i + 1], generators(0, 5)[i : i + 1], temperature)
+        assert np.array_equal(alone[0], together[i])
+
+
+def test_without_its_graph_a_model_computes_in_float32(toy_bundle):
+    folder = toy_bundle()
+    assert not (folder / f"{INT8}.onnx").exists()
+    clips = [load(folder, threads=1, precision=p).sample(2, seed=1) for p in ("int8", "float32")]
+    assert clips[0] == clips[1]
+
+
+def test_int8_does_not_overflow_where_pairs_of_products_have_16_bits(rounded):
+    """The largest activations and weights: 2 · a · w must stay below 2¹⁵ (processors without VNNI instructions)."""
+    graph = onnx.load(rounded[1].backend.folder / f"{INT8}.onnx", load_external_data=False).graph
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith("_int8")}
+    most = constants["middle_of_int8"].astype(int) + np.rint(1 / constants["step_of_int8"]).astype(int)
+    assert 2 * most * int(constants["top_of_int8"]) < 2**15
+    quantised = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(quantised) >= 2
+
+
 # ------------------------------------------------------------------------------------------------ export
 def network(config) -> MusicVAE:
     return MusicVAE(codec(config.codec).spec, config.model)
@@ -207,9 +279,9 @@ def test_export_refuses_weights_that_are_not_finite(toy_config, tmp_path):
 
 def test_export_sees_a_graph_that_differs(toy_config, tmp_path, monkeypatch):
     """Negative control of the check that every export makes."""
-    forward = export._Graph.forward
+    forward = graphs._Function.forward
     monkeypatch.setattr(
-        export._Graph, "forward", lambda self, *x: tuple(y + 2e-4 for y in forward(self, *x)), raising=True
+        graphs._Function, "forward", lambda self, *x: tuple(y + 2e-4 for y in forward(self, *x)), raising=True
     )
     with pytest.raises(BundleError, match=rf"encode\.onnx differs from torch by .* \(allowed: {TOLERANCE:g}\)"):
         write_bundle(network(toy_config()), toy_config(), tmp_path / "m", name="x", trained={})

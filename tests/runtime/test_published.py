@@ -216,7 +216,7 @@ def test_bundles_of_imported_models(imported):
     weights = sum(np.prod(shape) for shape in variables_of("hierdec-trio_16bar", SIZES["hierdec-trio_16bar"]).values())
     second = sum(p.numel() for n, p in network_of(model.bundle.config).named_parameters() if "bias_hh" in n)
     assert model.bundle.trained["imported"]["parameters"] == weights + second
-    assert json.loads((folder / "config.json").read_text())["format"] == 2
+    assert json.loads((folder / "config.json").read_text())["format"] == 3
 
 
 def test_import_from_the_command_line_and_generate(reference, tmp_path):

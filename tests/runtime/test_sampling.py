@@ -60,10 +60,10 @@ class Recorder:
     def start(self, z: Any) -> Any:
         return self.inner.start(z)
 
-    def step(self, before: Any, given: Any, state: Any, noise: Any, temperature: float) -> Any:
+    def step(self, before: Any, row: Any, state: Any, noise: Any, temperature: float) -> Any:
         self.before.append(before.copy())
         self.noise.append(noise.copy())
-        return self.inner.step(before, given, state, noise, temperature)
+        return self.inner.step(before, row, state, noise, temperature)
 
 
 def vectors(n: int, seed: int = 0) -> NDArray[np.float32]:
@@ -120,8 +120,8 @@ def test_draws_are_those_of_the_models_distribution(order):
     for temperature in (1.0, 0.5):
         drawn = draw_tokens(drawing, z, generators(8, n), temperature)[:, 0, 0, 0]
         noise = np.zeros((1, 21), np.float32)
-        given, state = drawing.start(z[:1])
-        logits = drawing.step(np.array([[7, 6, 8]]), given[:1], state[:1], noise, 1.0)[2][0, :7] / temperature
+        row, state = drawing.start(z[:1])
+        logits = drawing.step(np.array([[7, 6, 8]]), row[:1], state[:1], noise, 1.0)[2][0, :7] / temperature
         share = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         found = np.bincount(drawn, minlength=7) / n
         assert (np.abs(found - share) <= 5 * np.sqrt(share * (1 - share) / n) + 1e-9).all()
@@ -163,23 +163,23 @@ def test_behind_an_end_mark_the_mark_is_shown_as_music_has_it(order):
 def test_the_states_begin_anew_in_each_bar(order):
     """With a conductor, z of other bars' embeddings does not reach a bar; a flat decoder carries its state on."""
     inner = backend("trio", order)
-    given, state = inner.start(vectors(1))
+    row, state = inner.start(vectors(1))
     rows = 1 if order == "flat" else 3
-    assert len(given) == len(state) == rows
+    assert len(row) == len(state) == rows
     seen: list[Any] = []
 
     class Spy(Recorder):
-        def step(self, before: Any, given: Any, state: Any, noise: Any, temperature: float) -> Any:
-            seen.append((given.clone(), state.clone()))
-            return super().step(before, given, state, noise, temperature)
+        def step(self, before: Any, row: Any, state: Any, noise: Any, temperature: float) -> Any:
+            seen.append((row.clone(), state.clone()))
+            return super().step(before, row, state, noise, temperature)
 
     draw_tokens(Spy(inner), vectors(1))
     if order == "side by side":
-        assert torch.equal(seen[0][0], given)
+        assert torch.equal(seen[0][0], row)
         return
-    for t, (now_given, now_state) in enumerate(seen):
+    for t, (now_row, now_state) in enumerate(seen):
         bar, slot = divmod(t, 4)
-        assert torch.equal(now_given[0], given[bar % rows])
+        assert torch.equal(now_row[0], row[bar % rows])
         anew = slot == 0 and (order == "bar by bar" or bar == 0)
         assert torch.equal(now_state[0], state[bar % rows]) == anew
 

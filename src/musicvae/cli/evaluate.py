@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Measure the ways between held-out clips, too, and draw their curves (melody and drums).",
 )
+@options.precision
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON on standard output.")
 def command(
     model: str,
@@ -48,6 +49,7 @@ def command(
     temperature: float,
     seed: int,
     interpolation: Path | None,
+    precision: Literal["int8", "float32"],
     as_json: bool,
 ) -> None:
     """Score MODEL (a name, a model folder or a training run) on held-out songs of DATA.
@@ -60,7 +62,7 @@ def command(
     from musicvae.data.dataset import Dataset
     from musicvae.evaluate.reconstruction import reconstruction
 
-    name, codec, backend = _open(model)
+    name, codec, backend = _open(model, precision)
     dataset = Dataset(data)
     found = dataset.clips(split, codec, backend.config.bars)
     found.require()
@@ -88,8 +90,8 @@ def command(
         )
 
 
-def _open(model: str) -> tuple[str, Codec, Backend]:
-    """Open a model, or a training run as it stands."""
+def _open(model: str, precision: Literal["int8", "float32"]) -> tuple[str, Codec, Backend]:
+    """Open a model, or a training run as it stands (in float32)."""
     if (Path(model) / "run.json").exists():
         from musicvae.codecs import codec
 
@@ -108,7 +110,7 @@ def _open(model: str) -> tuple[str, Codec, Backend]:
         )
     from musicvae.runtime.engine import load
 
-    opened = load(model)
+    opened = load(model, precision=precision)
     return opened.bundle.name, opened.codec, opened.backend
 
 

@@ -12,6 +12,8 @@ from musicvae.cli import options
 from musicvae.config import TEMPERATURE
 from musicvae.errors import DataError, MissingExtraError
 
+INT8_MOVES = 0.005
+"""How far an accuracy may be moved by computing in int8."""
 SAMPLES_SEED = 0
 SAMPLES_TEMPERATURES = (TEMPERATURE, 1.0)
 
@@ -38,10 +40,12 @@ SAMPLES_TEMPERATURES = (TEMPERATURE, 1.0)
 def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path | None, clips: int) -> None:
     """Turn RUN, a folder that `musicvae train` wrote, into a model that every other command can use.
 
-    The model is scored on songs that were neither trained on nor used for validation; the figures stand in its card.
+    The model is scored on songs that were neither trained on nor used for validation; the figures stand in its card. It
+    draws in int8 from then on if that moves no accuracy on them by half a point, else in float32.
     """
     try:
         from musicvae.runtime.export import write_bundle
+        from musicvae.runtime.onnx import INT8
         from musicvae.train.record import open_run
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors", "onnx"):
@@ -50,8 +54,10 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
     opened = open_run(run, checkpoint)
     trained = opened.trained
     name = name or out.resolve().name
-    write_bundle(opened.network, opened.config, out, name=name, trained=trained)
+    write_bundle(opened.network, opened.config, out, name=name, trained=trained, int8=True)
     held_out = _score(out, data or Path(trained["data"]["folder"]), clips, required=data is not None) if clips else None
+    if not held_out or not held_out["int8"]["kept"]:
+        (out / f"{INT8}.onnx").unlink()
     from musicvae.evaluate.card import model_card
 
     (out / "README.md").write_text(model_card(name, opened.config, trained, held_out), encoding="utf-8")
@@ -66,10 +72,10 @@ def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, An
     """Score a bundle on test clips; None where the data set is not there and was not asked for."""
     from musicvae.data.dataset import Dataset
     from musicvae.evaluate.features import plausibility
-    from musicvae.evaluate.reconstruction import reconstruction
+    from musicvae.evaluate.reconstruction import reconstruction, teacher_forced
     from musicvae.runtime.engine import load
 
-    model = load(folder)
+    model = load(folder, precision="float32")
     try:
         dataset = Dataset(data)
         clips = dataset.clips("test", model.codec, model.bars)
@@ -81,6 +87,10 @@ def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, An
         return None
     batch, songs = clips.spread(count), clips.songs[clips.spread_index(count)]
     result = reconstruction(model.backend, model.codec, batch, songs, progress=options.progress("scoring"))
+    exact = {name: f["value"] for name, f in result["table"]["model"]["teacher_forced"].items()}
+    rounded = teacher_forced(load(folder).backend, batch)
+    moved = max(abs(rounded[name] - value) for name, value in exact.items())
+    int8 = {"teacher_forced": rounded, "moved": moved, "kept": moved < INT8_MOVES}
     reference = [model.codec.decode(t) for t in batch.tokens]
     samples = []
     for temperature in SAMPLES_TEMPERATURES:
@@ -89,4 +99,4 @@ def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, An
         )
         features = plausibility(drawn, reference)
         samples.append({"temperature": temperature, "seed": SAMPLES_SEED, "clips": len(drawn), "features": features})
-    return {**result, "samples": samples}
+    return {**result, "int8": int8, "samples": samples}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -24,6 +25,7 @@ def command(
     tempo: float | None,
     attributes: dict[str, float],
     model: str | None,
+    precision: Literal["int8", "float32"],
     out: Path | None,
     svg: bool,
     overwrite: bool,
@@ -32,7 +34,7 @@ def command(
     """Write new clips as MIDI files."""
     from musicvae.runtime.engine import load
 
-    opened = load(model)
+    opened = load(model, precision=precision)
     seed = options.seed_or_new(seed)
     names = [f"{opened.bundle.name}-seed{seed}-{i + 1}" for i in range(number)]
     clips = options.Clips(out, names, svg=svg, overwrite=overwrite)

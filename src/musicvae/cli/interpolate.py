@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -30,6 +31,7 @@ def command(
     programs: tuple[int, ...] | None,
     any_meter: bool,
     model: str | None,
+    precision: Literal["int8", "float32"],
     out: Path | None,
     svg: bool,
     overwrite: bool,
@@ -46,7 +48,7 @@ def command(
         raise click.UsageError(f"{len(music)} files; wanted 2, for a path, or 4, for a square")
     square = len(music) == 4
     steps = steps or (5 if square else 9)
-    opened = load(model)
+    opened = load(model, precision=precision)
     digits = len(str(steps))
     numbers = [f"{i + 1:0{digits}}" for i in range(steps)]
     stem = f"{music[0].stem}-to-{music[-1].stem}"

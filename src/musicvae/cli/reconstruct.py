@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -24,6 +25,7 @@ def command(
     programs: tuple[int, ...] | None,
     any_meter: bool,
     model: str | None,
+    precision: Literal["int8", "float32"],
     out: Path | None,
     svg: bool,
     overwrite: bool,
@@ -38,17 +40,17 @@ def command(
     from musicvae.evaluate.reconstruction import count_notes
     from musicvae.runtime.engine import load
 
-    opened = load(model)
+    opened = load(model, precision=precision)
     clips = options.Clips(out, [f"{music.stem}-reconstructed"], svg=svg, overwrite=overwrite)
     original = options.read_music(music, opened, programs, any_meter).score
     copy = opened.reconstruct(original, temperature=temperature, seed=seed, progress=options.progress("decoding"))
     counts = count_notes(original, copy)
-    precision, recall, f1 = counts.onset
-    click.echo(f"{music}: note onsets: precision {precision:.2f}, recall {recall:.2f}, F1 {f1:.2f}", err=True)
+    right, recall, f1 = counts.onset
+    click.echo(f"{music}: note onsets: precision {right:.2f}, recall {recall:.2f}, F1 {f1:.2f}", err=True)
     clips.write(
         [replace(copy, tempo=tempo or copy.tempo)],
         as_json,
-        onset_precision=round(precision, 4),
+        onset_precision=round(right, 4),
         onset_recall=round(recall, 4),
         onset_f1=round(f1, 4),
         duration_f1=round(counts.duration[2], 4),

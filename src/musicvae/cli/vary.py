@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -38,6 +39,7 @@ def command(
     programs: tuple[int, ...] | None,
     any_meter: bool,
     model: str | None,
+    precision: Literal["int8", "float32"],
     out: Path | None,
     svg: bool,
     overwrite: bool,
@@ -49,7 +51,7 @@ def command(
     """
     from musicvae.runtime.engine import load
 
-    opened = load(model)
+    opened = load(model, precision=precision)
     seed = options.seed_or_new(seed)
     names = [f"{music.stem}-varied-seed{seed}-{i + 1}" for i in range(number)]
     clips = options.Clips(out, names, svg=svg, overwrite=overwrite)

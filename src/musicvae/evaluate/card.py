@@ -139,6 +139,13 @@ def _held_out(held_out: dict[str, Any]) -> list[str]:
         values = (modes[mode][f] for mode, f in columns)
         cells = [f"{v['value']:.3f} ±{(v['high'] - v['low']) / 2:.3f}" for v in values]
         lines.append(f"| {row} | {' | '.join(cells)} |")
+    int8 = held_out["int8"]
+    used = "is what clips are drawn with" if int8["kept"] else "is not used: it moves them too far"
+    lines += [
+        "",
+        f"In int8 the teacher-forced accuracies are {', '.join(f'{name} {value:.4f}' for name, value in int8['teacher_forced'].items())}: "
+        f"moved by {int8['moved']:.4f} at most. It {used}.",
+    ]
     for samples in held_out["samples"]:
         lines += [
             "",

@@ -24,6 +24,7 @@ __all__ = [
     "previous_bar",
     "reconstruction",
     "rest",
+    "teacher_forced",
     "totals",
 ]
 
@@ -192,6 +193,15 @@ def reconstruction(
         "active_units": active_units(mu),
         "z": mu.shape[1],
     }
+
+
+def teacher_forced(backend: Backend, clips: Batch) -> dict[str, float]:
+    """Return the teacher-forced accuracies of `reconstruction` alone, without intervals."""
+    parts = []
+    for i in range(0, len(clips.tokens), BATCH):
+        tokens, lengths = clips.tokens[i : i + BATCH], clips.lengths[i : i + BATCH]
+        parts.append(predict_tokens(backend, backend.encode(tokens, lengths)[0], tokens, lengths).tokens)
+    return totals(accuracies(np.concatenate(parts), clips, backend.spec))
 
 
 def active_units(mu: NDArray[np.floating]) -> int:

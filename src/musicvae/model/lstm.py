@@ -27,11 +27,12 @@ def layer(inputs: int, hidden: int) -> nn.LSTM:
 class LSTM(nn.Module):
     """Stacked LSTM whose layers may differ in size. A state is (N, 2 · ΣH): h of every layer, then c of every layer."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int]) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], constant: int = 0) -> None:
+        """`constant` more inputs, behind the others, are the same at all steps of a sequence."""
         super().__init__()
-        widths = [inputs, *hidden[:-1]]
+        widths = [inputs + constant, *hidden[:-1]]
         self.layers = nn.ModuleList(layer(w, h) for w, h in zip(widths, hidden, strict=True))
-        self.hidden = tuple(hidden)
+        self.inputs, self.hidden = inputs, tuple(hidden)
         self.state = 2 * sum(hidden)
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
@@ -41,14 +42,25 @@ class LSTM(nn.Module):
             x = lstm(x, (h[number][None].contiguous(), c[number][None].contiguous()))[0]
         return x
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One slot of each row: x (N, inputs) → output (N, H) and the new state."""
+    def constant(self, x: Tensor) -> Tensor:
+        """Constant inputs (N, ·) → their part in the gates of the first layer (N, 4 · H), the same at all steps."""
+        w_ih, _, b_ih, b_hh = self.layers[0].parameters()
+        return functional.linear(x, w_ih[:, self.inputs :], b_ih + b_hh)
+
+    def step(self, x: Tensor, constant: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: the other inputs x (N, inputs), `constant` (N, 4 · H) → output (N, H) and the new state."""
         h, c = self.split(state)
         new_h, new_c = [], []
-        for number, lstm in enumerate(self.layers):
+        for number, (lstm, size) in enumerate(zip(self.layers, self.hidden, strict=True)):
             w_ih, w_hh, b_ih, b_hh = lstm.parameters()
-            gates = functional.linear(x, w_ih, b_ih) + functional.linear(h[number], w_hh, b_hh)
-            i, f, g, o = gates.chunk(4, dim=-1)
+            if number == 0:
+                gates = torch.addmm(constant, x, w_ih[:, : self.inputs].t())
+                gates = torch.addmm(gates, h[0], w_hh.t())
+            else:
+                gates = functional.linear(
+                    torch.cat([x, h[number]], dim=-1), torch.cat([w_ih, w_hh], dim=1), b_ih + b_hh
+                )
+            i, f, g, o = torch.split(gates, size, dim=-1)
             new_c.append(torch.sigmoid(f) * c[number] + torch.sigmoid(i) * torch.tanh(g))
             x = torch.sigmoid(o) * torch.tanh(new_c[-1])
             new_h.append(x)

@@ -145,39 +145,50 @@ class Heads(nn.Module):
 
     With `width` 0 they are a linear map of the decoder's output (paper). Else each field has a small network that sees
     the fields before it in the same slot, too; what the row is decoded from and the slot before reach it past the LSTM:
-    the short way makes the latent vector matter from the first steps on (Dieng et al. 2019, skip connections).
+    the short way makes the latent vector matter from the first steps on (Dieng et al. 2019, skip connections). What
+    goes into these networks but the slot itself is computed for all fields at once (W = F · width).
     """
 
     def __init__(self, sizes: Sequence[int], hidden: int, given: int, width: int, ordered: bool) -> None:
         super().__init__()
-        self.ordered, self.sizes, self.width = ordered, tuple(sizes), width
+        self.ordered, self.sizes, self.width, self.split = ordered, tuple(sizes), width, hidden
         self.out = nn.ModuleList(nn.Linear(width or hidden, size) for size in sizes)
         if not width:
             return
-        self.hidden = nn.ModuleList(nn.Linear(hidden + given, width) for _ in sizes)
-        self.given = nn.ModuleList(
+        self.hidden = nn.Linear(hidden + given, width * len(sizes))
+        self.before = nn.ModuleList(nn.Embedding(size + 1, width * len(sizes)) for size in sizes)
+        self.slot = nn.ModuleList(
             nn.ModuleList(nn.Embedding(size, width) for size in sizes[:f]) for f in range(len(sizes))
         )
-        self.before = nn.ModuleList(nn.ModuleList(nn.Embedding(s + 1, width) for s in sizes) for _ in sizes)
-        for table in (*self.given.modules(), *self.before.modules()):
+        for table in (*self.before.modules(), *self.slot.modules()):
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.1)
 
-    def forward(self, field: int, h: Tensor, given: Tensor, slot: Tensor, before: Tensor, seen: Tensor) -> Tensor:
+    def row(self, given: Tensor) -> Tensor:
+        """(N, C) → the part in the networks of all fields that is the same in all slots of a row, (N, W)."""
+        if not self.width:
+            return given[:, :0]
+        return functional.linear(given, self.hidden.weight[:, self.split :], self.hidden.bias)
+
+    def inputs(self, h: Tensor, row: Tensor, seen: Tensor) -> list[Tensor]:
+        """Return what each field's logits are computed from but the slot itself: F tensors (M, width).
+
+        h (M, H) is the decoder's output, row (M, W) from `row`, and seen (M, F) what is shown of the slot before.
+        """
+        if not self.width:
+            return [h] * len(self.sizes)
+        x = torch.addmm(row.to(h.dtype), h, self.hidden.weight[:, : self.split].t().to(h.dtype))
+        x = x + sum_(table(seen[:, f]) for f, table in enumerate(self.before))
+        return list(torch.split(x, self.width, dim=-1))
+
+    def forward(self, field: int, x: Tensor, slot: Tensor, before: Tensor) -> Tensor:
         """Logits of one field → (M, V) float32.
 
-        h (M, H) is the decoder's output, given (M, C) what the row is decoded from, `slot` (M, ≥ field) this slot's
-        fields so far, `before` (M, F) the slot before, and `seen` (M, F) what of it is shown.
+        x (M, width) is from `inputs`, `slot` (M, ≥ field) this slot's fields so far, `before` (M, F) the slot before.
         """
-        x = h
         if self.width:
-            tables: tuple[nn.ModuleList, nn.ModuleList] = (self.given[field], self.before[field])  # type: ignore[assignment]
-            known = [
-                table(values[:, f])
-                for ts, values in zip(tables, (slot, seen), strict=True)
-                for f, table in enumerate(ts)
-            ]
-            x = functional.relu(sum_([self.hidden[field](torch.cat([h, given.to(h.dtype)], dim=-1)), *known]))
+            tables: nn.ModuleList = self.slot[field]  # type: ignore[assignment]
+            x = functional.relu(sum_([x, *(table(slot[:, f]) for f, table in enumerate(tables))]))
         logits = self.out[field](x).float()
         return self.in_order(field, logits, slot, before) if self.ordered and field < 2 else logits
 
@@ -201,9 +212,10 @@ class Decoder(nn.Module):
         """`given` is the width of the vector: the conductor's, or the latent's where there is none."""
         super().__init__()
         self.embedding = SlotEmbedding(fields, config.embedding)
-        self.lstm = LSTM(self.embedding.width + given, config.decoder_hidden)
+        self.lstm = LSTM(self.embedding.width, config.decoder_hidden, constant=given)
         self.initial = nn.Linear(given, self.lstm.state)
         self.heads = Heads(self.embedding.sizes, config.decoder_hidden[-1], given, config.head_hidden, ordered)
+        self.constant = 4 * config.decoder_hidden[0] + config.head_hidden * len(fields)  # P
 
     def start(self, given: Tensor) -> Tensor:
         """(N, C) → the LSTM's initial state (N, 2 · ΣH)."""
@@ -229,16 +241,22 @@ class Decoder(nn.Module):
             slots.append(rows[row] * T + slot)
         h, source, index = torch.cat(outputs), torch.cat(sources).to(tokens.device), torch.cat(slots).to(tokens.device)
         now, previous, shown = (t.reshape(N * T, F)[index] for t in (tokens, before, seen))
-        return [self.heads(f, h, given[source], now, previous, shown) for f in range(F)], index
+        inputs = self.heads.inputs(h, self.heads.row(given)[source], shown)
+        return [self.heads(f, x, now, previous) for f, x in enumerate(inputs)], index
+
+    def begin(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C) → what is the same in all slots of a row (N, P), computed once, and the LSTM's initial state."""
+        return torch.cat([self.lstm.constant(given), self.heads.row(given)], dim=-1), self.start(given)
 
     def step(
-        self, before: Tensor, given: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
+        self, before: Tensor, row: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the next slot of each row: see `MusicVAE.step`."""
-        x, state = self.lstm.step(torch.cat([self.embedding(before), given], dim=-1), state)
+        gates, row = torch.split(row, [4 * self.lstm.hidden[0], self.constant - 4 * self.lstm.hidden[0]], dim=-1)
+        h, state = self.lstm.step(self.embedding(before), gates, state)
         slot, seen, used = before[:, :0], [], 0
-        for field in range(before.shape[1]):
-            logits = self.heads(field, x, given, slot, before, before)
+        for field, x in enumerate(self.heads.inputs(h, row, before)):
+            logits = self.heads(field, x, slot, before)
             seen.append(logits)
             perturbed = logits + temperature * noise[:, used : used + logits.shape[1]]
             slot = torch.cat([slot, perturbed.argmax(dim=-1, keepdim=True)], dim=-1)
@@ -298,6 +316,10 @@ class MusicVAE(nn.Module):
         clip = torch.arange(B, device=tokens.device)[:, None]
         return PackedLogits(tuple(fields), (clip * U * S + numbers).flatten()[index])
 
+    def streams(self) -> list[Decoder]:
+        """Return the decoder of each stream."""
+        return list(self.decoders)  # type: ignore[arg-type]
+
     def before(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Return the slot before each slot (B, U, S, F); what that is for the first of a bar, the settings say."""
         B, U, _, F = tokens.shape
@@ -308,29 +330,31 @@ class MusicVAE(nn.Module):
         return torch.cat([first[:, :, None], tokens[:, :, :-1]], dim=2)
 
     def start(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Z (B, Z) → what each row is decoded from (N, C), and the decoders' initial states (N, Σ 2 · ΣH).
+        """Z (B, Z) → what is the same in all slots of each row (N, Σ P), and the initial states (N, Σ 2 · ΣH).
 
         A row is a bar (N = B·U) under a conductor, else a clip (N = B).
         """
         given = z if self.conductor is None else self.conductor(z).flatten(0, 1)
-        return given, torch.cat([decoder.start(given) for decoder in self.decoders], dim=-1)  # type: ignore[operator]
+        rows, states = zip(*(decoder.begin(given) for decoder in self.streams()), strict=True)
+        return torch.cat(rows, dim=-1), torch.cat(states, dim=-1)
 
     def step(
-        self, before: Tensor, given: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
+        self, before: Tensor, row: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the next slot of n rows.
 
-        before (n, F) is the slot before (vocabulary sizes in front of the first), given and state as from `start`,
+        before (n, F) is the slot before (vocabulary sizes in front of the first), row and state as from `start`,
         noise (n, ΣV) standard Gumbel, temperature () ≥ 0. A field is argmax(logits + temperature · noise), which
         is a draw from softmax(logits / temperature), and the likeliest value where the temperature is 0.
         Returns slot (n, F), state, and the logits of all fields (n, ΣV) before the noise.
         """
-        sizes = [sum(decoder.heads.sizes) for decoder in self.decoders]  # type: ignore[union-attr, arg-type]
-        widths = [decoder.lstm.state for decoder in self.decoders]  # type: ignore[union-attr]
-        states = torch.split(state, widths, dim=-1)  # type: ignore[arg-type]
-        slots, noises = torch.split(before, self.fields, dim=-1), torch.split(noise, sizes, dim=-1)
-        parts = zip(self.decoders, slots, states, noises, strict=True)
-        drawn = [decoder.step(b, given, s, n, temperature) for decoder, b, s, n in parts]  # type: ignore[operator]
+        decoders = self.streams()
+        slots = torch.split(before, self.fields, dim=-1)
+        rows = torch.split(row, [decoder.constant for decoder in decoders], dim=-1)
+        states = torch.split(state, [decoder.lstm.state for decoder in decoders], dim=-1)
+        noises = torch.split(noise, [sum(decoder.heads.sizes) for decoder in decoders], dim=-1)
+        parts = zip(decoders, slots, rows, states, noises, strict=True)
+        drawn = [decoder.step(b, r, s, n, temperature) for decoder, b, r, s, n in parts]
         slot, state, logits = (torch.cat(part, dim=-1) for part in zip(*drawn, strict=True))
         return slot, state, logits
 

@@ -22,7 +22,7 @@ from musicvae.errors import BundleError, ConfigError
 
 __all__ = ["DEFAULT", "FORMAT", "Bundle", "bundled", "find", "read", "read_attributes", "write_attributes"]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout."""
 
 DEFAULT = "piano-16bar-small"

@@ -26,11 +26,19 @@ BATCH = 64
 """Most clips decoded at once, so that memory stays small however many are asked for."""
 
 
-def load(model: str | Path | None = None, *, backend: Literal["onnx", "torch"] = "onnx", threads: int = 0) -> Model:
+def load(
+    model: str | Path | None = None,
+    *,
+    backend: Literal["onnx", "torch"] = "onnx",
+    precision: Literal["int8", "float32"] = "int8",
+    threads: int = 0,
+) -> Model:
     """Open a model: a bundled name, a folder, or None for the default.
 
-    `backend` is what computes: onnx (always there) or torch (needs the `train` extra). `threads` limits the cores used
-    by onnxruntime (0: all). Raises BundleError if there is no such model.
+    `backend` is what computes: onnx (always there) or torch (needs the `train` extra). `precision` is what onnxruntime
+    draws notes with: int8 is about twice as fast and is used where `musicvae export` has measured that it moves no
+    accuracy by half a point; other models and torch compute in float32. `threads` limits the cores used by onnxruntime
+    (0: all). Raises BundleError if there is no such model.
     """
     opened = bundles.read(bundles.find(model))
     spec = codec(opened.config.codec).spec
@@ -38,7 +46,7 @@ def load(model: str | Path | None = None, *, backend: Literal["onnx", "torch"] =
     if backend == "onnx":
         from musicvae.runtime.onnx import OnnxBackend
 
-        computes = OnnxBackend(opened.folder, spec, opened.config.model, threads)
+        computes = OnnxBackend(opened.folder, spec, opened.config.model, threads=threads, int8=precision == "int8")
     elif backend == "torch":
         try:
             from musicvae.runtime.torch import load_network

@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 from musicvae.config import ModelConfig, TokenSpec
 from musicvae.errors import BundleError
 
-__all__ = ["GRAPHS", "OnnxBackend"]
+__all__ = ["INT8", "OnnxBackend"]
 
-GRAPHS = ("encode", "start", "step")
-"""The graphs of a bundle, as `<name>.onnx`; their weights lie in model.safetensors beside them."""
+INT8 = "step-int8"
+"""The graph of the step that multiplies in int8. The others are encode, start and step, each as `<name>.onnx`; their
+weights lie in model.safetensors beside them."""
 
 
 class OnnxBackend:
     """Computes with onnxruntime on the CPU. A graph is loaded when it is first used."""
 
-    def __init__(self, folder: Path, spec: TokenSpec, config: ModelConfig, threads: int = 0) -> None:
-        """`threads` is how many each operation may use; 0: as many as there are cores."""
-        self.folder, self.spec, self.config = folder, spec, config
-        self.threads = threads
+    def __init__(
+        self, folder: Path, spec: TokenSpec, config: ModelConfig, *, threads: int = 0, int8: bool = False
+    ) -> None:
+        """`threads` is how many each operation may use (0: as many as there are cores); `int8` where there is it."""
+        self.folder, self.spec, self.config, self.threads = folder, spec, config, threads
+        self.step_graph = INT8 if int8 and (folder / f"{INT8}.onnx").exists() else "step"
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def encode(
@@ -35,21 +38,21 @@ class OnnxBackend:
         return mu, sigma
 
     def start(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Z (B, Z) → what each row is decoded from (N, C), its initial state: see `MusicVAE.start`."""
-        given, state = self._run("start", z=np.asarray(z, dtype=np.float32))
-        return given, state
+        """Z (B, Z) → what is the same in all slots of each row (N, C), its initial state: see `MusicVAE.start`."""
+        row, state = self._run("start", z=np.asarray(z, dtype=np.float32))
+        return row, state
 
     def step(
         self,
         before: NDArray[np.int64],
-        given: NDArray[np.float32],
+        row: NDArray[np.float32],
         state: NDArray[np.float32],
         noise: NDArray[np.float32],
         temperature: float,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
         """Draw the next slot of n rows: see `MusicVAE.step`."""
         slot, state, logits = self._run(
-            "step", before=before, given=given, state=state, noise=noise, temperature=np.float32(temperature)
+            self.step_graph, before=before, row=row, state=state, noise=noise, temperature=np.float32(temperature)
         )
         return slot, state, logits
 

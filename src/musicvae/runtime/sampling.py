@@ -16,6 +16,9 @@ __all__ = ["Backend", "Predicted", "Progress", "draw_tokens", "generators", "pre
 Progress = Callable[[int, int], None]
 """Called with the slots done and the most there can be."""
 
+BUSY = 7 / 8
+"""Rows that have ended are computed on until fewer than this share is left: taking them out copies all others."""
+
 
 class Backend(Protocol):
     """What computes: torch or onnxruntime. What `start` and `step` hand over stays with the backend."""
@@ -30,11 +33,11 @@ class Backend(Protocol):
         ...
 
     def start(self, z: NDArray[np.float32]) -> tuple[Any, Any]:
-        """Z (B, Z) → what each row is decoded from and its initial state: see `MusicVAE.start`."""
+        """Z (B, Z) → what is the same in all slots of each row and its initial state: see `MusicVAE.start`."""
         ...
 
     def step(
-        self, before: NDArray[np.int64], given: Any, state: Any, noise: NDArray[np.float32], temperature: float
+        self, before: NDArray[np.int64], row: Any, state: Any, noise: NDArray[np.float32], temperature: float
     ) -> tuple[NDArray[np.int64], Any, Any]:
         """Draw the next slot of n rows: see `MusicVAE.step`. Returns slot (n, F), state, logits (n, ΣV)."""
         ...
@@ -68,12 +71,11 @@ def draw_tokens(
     if spec.end is not None:
         tokens[..., 0] = spec.end
     rows = _Rows(backend, z)
+    gumbel = _Gumbel(noise, rows) if temperature > 0 and noise is not None else None
     most = S - (spec.end is not None)  # the last slot of a bar can only be its end mark
     while len(rows.clip):
-        gumbel = np.zeros((len(rows.clip), width), dtype=np.float32)
-        if temperature > 0 and noise is not None:
-            _fill(gumbel, rows, noise)
-        chosen = rows.step(gumbel, temperature)[0]
+        drawn = gumbel.next() if gumbel else np.zeros((len(rows.clip), width), dtype=np.float32)
+        chosen = rows.step(drawn, temperature)[0]
         if spec.end is None:
             ended = np.full(len(chosen), rows.slot[0] == S - 1)
         else:
@@ -144,22 +146,29 @@ class _Rows:
         config = backend.config
         self.backend, self.bars = backend, config.bars
         self.side_by_side = config.decoder == "hierarchical" and config.first_input == "start"
-        self.given, self.state = backend.start(z)
+        self.row, self.state = backend.start(z)
         self.begun = None  # what each bar begins with, where the decoder is begun anew in each
         if self.side_by_side:
             self.clip, self.bar = (a.ravel() for a in np.divmod(np.arange(len(z) * self.bars), self.bars))
         else:
             self.clip, self.bar = np.arange(len(z)), np.zeros(len(z), dtype=np.int64)
             if config.decoder == "hierarchical":
-                self.begun = self.given, self.state
-                self.given, self.state = self.given[:: self.bars], self.state[:: self.bars]
+                self.begun = self.row, self.state
+                first = self.clip * self.bars
+                self.row, self.state = self.row[first], self.state[first]
         self.slot = np.zeros(len(self.clip), dtype=np.int64)
         self.before: NDArray[np.int64] = np.tile(np.array(backend.spec.sizes), (len(self.clip), 1))
+        self.at = np.arange(len(self.clip))  # where each row lies among those that the backend computes
 
     def step(self, noise: NDArray[np.float32], temperature: float) -> tuple[NDArray[np.int64], Any]:
         """Draw a slot of each row → slots (n, F), logits (n, ΣV)."""
-        slot, self.state, logits = self.backend.step(self.before, self.given, self.state, noise, temperature)
-        return slot, logits
+        at, before = self.at, self.before
+        if len(at) == len(self.row):
+            slot, self.state, logits = self.backend.step(before, self.row, self.state, noise, temperature)
+            return slot, logits
+        before, noise = (_spread(a, at, len(self.row)) for a in (before, noise))
+        slot, self.state, logits = self.backend.step(before, self.row, self.state, noise, temperature)
+        return slot[at], logits[at]
 
     def advance(self, slot: NDArray[np.int64], ended: NDArray[np.bool_]) -> None:
         """Go on behind the slots (n, F); where a bar has ended, to the next one, and rows without one leave."""
@@ -168,21 +177,42 @@ class _Rows:
         alive = ~ended if self.side_by_side else self.bar < self.bars
         if not alive.all():
             keep = np.flatnonzero(alive)
-            self.before, self.slot, self.bar, self.clip = (a[keep] for a in (slot, self.slot, self.bar, self.clip))
-            self.given, self.state, ended = self.given[keep], self.state[keep], ended[keep]
+            self.before, self.slot, self.bar, self.clip, self.at = (
+                a[keep] for a in (self.before, self.slot, self.bar, self.clip, self.at)
+            )
+            ended = ended[keep]
+            if len(self.at) < BUSY * len(self.row):
+                self.row, self.state, self.at = self.row[self.at], self.state[self.at], np.arange(len(self.at))
         if self.begun is not None and ended.any():
-            new, bar = np.flatnonzero(ended), (self.clip * self.bars + self.bar)[ended]
-            given, state = self.begun
-            if len(new) == len(ended):
-                self.given, self.state = given[bar], state[bar]
-            else:
-                self.given[new], self.state[new] = given[bar], state[bar]
+            row, state = self.begun
+            bar = (self.clip * self.bars + self.bar)[ended]
+            self.row[self.at[ended]], self.state[self.at[ended]] = row[bar], state[bar]
 
 
-def _fill(gumbel: NDArray[np.float32], rows: _Rows, noise: Sequence[np.random.Generator]) -> None:
-    """Draw the noise (n, ΣV) of each row, each clip's from its own generator."""
-    bars = rows.bars if rows.side_by_side else 1
-    for clip in np.unique(rows.clip):
-        drawn = -np.log(noise[clip].standard_exponential((bars, gumbel.shape[1]), dtype=np.float32) + np.float32(1e-30))
-        mine = rows.clip == clip
-        gumbel[mine] = drawn[rows.bar[mine]] if rows.side_by_side else drawn
+def _spread(values: NDArray[Any], at: NDArray[np.int64], count: int) -> NDArray[Any]:
+    """Return `count` rows, those of `values` at the places `at`, zeros between them."""
+    spread = np.zeros((count, *values.shape[1:]), values.dtype)
+    spread[at] = values
+    return spread
+
+
+class _Gumbel:
+    """Noise for the rows at each step, each clip's from its own generator; drawn for some steps at once."""
+
+    AHEAD = 8
+
+    def __init__(self, noise: Sequence[np.random.Generator], rows: _Rows) -> None:
+        self.noise, self.rows, self.steps = noise, rows, 0
+        bars, width = rows.bars if rows.side_by_side else 1, sum(rows.backend.spec.sizes)
+        self.drawn = np.zeros((len(noise), self.AHEAD, bars, width), dtype=np.float32)
+
+    def next(self) -> NDArray[np.float32]:
+        """Return standard Gumbel noise for the rows that are left (n, ΣV)."""
+        rows, step = self.rows, self.steps % self.AHEAD
+        if step == 0:
+            for clip in np.unique(rows.clip):
+                self.noise[clip].standard_exponential(out=self.drawn[clip], dtype=np.float32)
+                self.drawn[clip] = -np.log(self.drawn[clip] + np.float32(1e-30))
+        self.steps += 1
+        noise: NDArray[np.float32] = self.drawn[rows.clip, step, rows.bar if rows.side_by_side else 0]
+        return noise

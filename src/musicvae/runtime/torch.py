@@ -36,18 +36,18 @@ class TorchBackend:
 
     @torch.no_grad()
     def start(self, z: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Z (B, Z) → what each row is decoded from (N, C), its initial state: see `MusicVAE.start`."""
-        given, state = self.model.start(torch.from_numpy(z).to(self.device))
-        return given, state
+        """Z (B, Z) → what is the same in all slots of each row (N, C), its initial state: see `MusicVAE.start`."""
+        row, state = self.model.start(torch.from_numpy(z).to(self.device))
+        return row, state
 
     @torch.no_grad()
     def step(
-        self, before: NDArray[np.int64], given: Tensor, state: Tensor, noise: NDArray[np.float32], temperature: float
+        self, before: NDArray[np.int64], row: Tensor, state: Tensor, noise: NDArray[np.float32], temperature: float
     ) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float32]]:
         """Draw the next slot of n rows: see `MusicVAE.step`."""
         slot, state, logits = self.model.step(
             torch.tensor(before, device=self.device),
-            given,
+            row,
             state,
             torch.from_numpy(noise).to(self.device),
             torch.tensor(temperature, device=self.device),
