@@ -190,7 +190,7 @@ class TrainConfig:
     epochs: int = 25
     """How long to train; an epoch draws as many clips as fill the music of the training songs once."""
     batch: int = 32
-    """Clips a step."""
+    """Clips a step, of each process."""
     lr: float = 1e-3
     """Adam's learning rate at its highest."""
     lr_min: float = 1e-5

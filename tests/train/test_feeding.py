@@ -13,7 +13,7 @@ from torch import Tensor
 from musicvae.config import Field, ModelConfig, Stream, TokenSpec, TrainConfig
 from musicvae.model import MusicVAE, PackedLogits
 from musicvae.model.elbo import recon_nats
-from musicvae.train.feeding import feed
+from musicvae.train.feeding import device_gumbel, feed
 
 PIANO = TokenSpec(
     7,
@@ -37,7 +37,7 @@ def network(spec: TokenSpec, **settings: Any) -> MusicVAE:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        model = MusicVAE(spec, config, groups=1).eval()
+        model = MusicVAE(spec, config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)
@@ -240,3 +240,33 @@ def test_the_first_pass_takes_no_gradient_away(dtype):
         assert gradient is not None, name
         assert torch.equal(gradient, gradients[0][name]), name
         assert (gradient != 0).any() or name == "conductor.lstm.layers.0.weight_ih_l0"  # whose input is 0
+
+
+# ---------------------------------------------------------------------------------------- parts of a batch
+@pytest.mark.parametrize("spec", [PIANO, TRIO], ids=["piano", "trio"])
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda s: "-".join(s.values()))
+def test_parts_are_fed_what_the_whole_is(spec, decoder):
+    """Each process feeds its clips what one would feed them that had all."""
+    model, settings = network(spec, **decoder), sampled(0.5, hide=0.1)
+    tokens, lengths = clips(spec, 9)
+    z = latent(9)
+    whole = feed(model, settings, 5, z, tokens, lengths)
+    assert whole is not None
+    for first in (0, 3, 6):
+        mine = slice(first, first + 3)
+        part = feed(model, settings, 5, z[mine], tokens[mine], lengths[mine], lengths, first)
+        assert part is not None
+        assert torch.equal(part, whole[mine])
+    alone = feed(model, settings, 5, z[3:6], tokens[3:6], lengths[3:6])  # negative control
+    assert alone is not None
+    assert not torch.equal(alone, whole[3:6])
+
+
+def test_noise_that_is_drawn_on_a_device():
+    """60,000 numbers are Gumbel's: mean 0.5772, standard deviation 1.2825, within 5 standard errors; by the seed."""
+    noise, same, other = (device_gumbel(seed, (6000, 10), torch.device("cpu")) for seed in (3, 3, 4))
+    assert torch.equal(noise, same)
+    assert not torch.equal(noise, other)
+    assert noise.isfinite().all()
+    assert abs(float(noise.mean()) - 0.57722) < 5 * 1.28255 / 60_000**0.5
+    assert abs(float((noise < 0).double().mean()) - np.exp(-1)) < 5 * (0.3679 * 0.6321 / 60_000) ** 0.5

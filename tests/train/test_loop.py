@@ -22,19 +22,22 @@ from musicvae.config import Config, from_dict, override
 from musicvae.data.prepare import prepare
 from musicvae.errors import ConfigError, DataError, TrainingError
 from musicvae.model import elbo
-from musicvae.train import checkpoint, loop
+from musicvae.train import checkpoint, device, loop, step
 from musicvae.train.loop import train
 from musicvae.train.record import stored_config
-from musicvae.train.report import Event
+from musicvae.train.report import Event, line
 
 SRC = Path(__file__).parents[2] / "src"
 STEPS = 20
+CLOCK = ("seconds", "clips_per_second", "tflops", "of_gemm_rate", "of_peak")
 
 
 @pytest.fixture(autouse=True)
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a line of metrics for each step, so that lines of runs can be compared."""
     monkeypatch.setattr(loop, "LOG_STEPS", 1)
+    monkeypatch.setitem(device.GEMM_SIZE, "cpu", 64)
+    monkeypatch.setattr(device, "GEMM_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def run(data: Path, config: Config, out: Path, **settings: Any) -> dict[str, Any
 def metrics(out: Path) -> list[dict[str, Any]]:
     """Return the lines of metrics.jsonl without what the clock says."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "clips_per_second")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in lines]
 
 
 def tensors(out: Path, name: str = "last") -> dict[str, torch.Tensor]:
@@ -79,14 +82,14 @@ def test_the_loss_goes_down(toy_data, config, tmp_path):
     events: list[Event] = []
     figures = run(toy_data, config, tmp_path / "run", sample_every=2, report=events.append)
     lines = metrics(tmp_path / "run")
-    losses = [line["nats_per_slot"] for line in lines if line["kind"] == "train"]
+    losses = [one["nats_per_slot"] for one in lines if one["kind"] == "train"]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    valid = [line for line in lines if line["kind"] == "valid"]
-    assert [line["epoch"] for line in valid] == [1, 2, 3, 4]
+    valid = [one for one in lines if one["kind"] == "valid"]
+    assert [one["epoch"] for one in valid] == [1, 2, 3, 4]
     assert valid[-1]["nats_per_slot"] < 0.9 * losses[0]
     assert figures["loss_nats"] == pytest.approx(valid[-1]["loss_nats"], rel=1e-5)
     best = checkpoint.load(tmp_path / "run" / "best.safetensors")
-    assert best.state["best"] == pytest.approx(min(line["loss_nats"] for line in valid), rel=1e-5)
+    assert best.state["best"] == pytest.approx(min(one["loss_nats"] for one in valid), rel=1e-5)
     assert sorted(p.name for p in (tmp_path / "run" / "samples").iterdir()) == ["epoch-0002", "epoch-0004"]
     assert len(list((tmp_path / "run" / "samples" / "epoch-0004").glob("clip-*.mid"))) == 4
     assert [e.kind for e in events if e.kind not in ("train", "valid", "note")] == [
@@ -96,6 +99,12 @@ def test_the_loss_goes_down(toy_data, config, tmp_path):
         "end",
     ]
     assert not list((tmp_path / "run").rglob("*.partial"))
+    assert re.search(r"; cpu, float32, GEMM rate [\d.e-]+ TFLOP/s$", line(events[0]))
+    speeds = [line(event) for event in events if event.kind == "train"]
+    assert all(re.search(r" · [\d.]+ clips/s · \d+% of the GEMM rate$", text) for text in speeds)
+    written = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert written["tflops"] > 0
+    assert 0 < written["of_gemm_rate"] < 10
 
 
 def test_what_a_run_writes(whole, config, toy_data):
@@ -193,7 +202,7 @@ def test_stop_and_resume_is_no_stop(toy_data, config, tmp_path, whole, stop):
 SCRIPT = """
 import json, os, signal, sys
 from musicvae.config import Config, from_dict
-from musicvae.train import checkpoint, loop
+from musicvae.train import checkpoint, device, loop, step
 loop.LOG_STEPS, loop.SAVE_SECONDS = 1, 0.0  # a checkpoint after each step
 data, config, out, where = sys.argv[1:]
 def kill(event):
@@ -294,9 +303,9 @@ def test_settings_that_do_not_fit(toy_data, config, tmp_path):
         run(toy_data, override(config, "model.bars=40"), tmp_path / "run")
     with pytest.raises(DataError, match="was prepared with 4 steps a beat"):
         run(toy_data, override(config, "codec.steps_per_beat=8"), tmp_path / "run")
-    for device in ("tpu", "cuda:99"):
-        with pytest.raises(ConfigError, match=f"--device {device}: torch cannot use it here"):
-            run(toy_data, config, tmp_path / "run", device=device)
+    for name in ("tpu", "cuda:99"):
+        with pytest.raises(ConfigError, match=f"--device {name}: torch cannot use it here"):
+            run(toy_data, config, tmp_path / "run", device=name)
     assert not (tmp_path / "run").exists()
 
 
@@ -346,10 +355,45 @@ def test_the_first_step_is_not_finite(toy_data, config, tmp_path, monkeypatch):
         loss = elbo(*arguments)
         return loss._replace(loss_nats=loss.loss_nats * math.nan)
 
-    monkeypatch.setattr(loop, "elbo", broken)
+    monkeypatch.setattr(step, "elbo", broken)
     with pytest.raises(TrainingError, match=r"step 1: loss nan, .* no checkpoint was written yet"):
         run(toy_data, config, tmp_path / "run")
     assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+def broken_from(number: int) -> Callable[..., Any]:
+    """Return a loss that is not finite from this step on, counted from 0."""
+    calls = iter(range(10**6))
+
+    def loss(*arguments: Any) -> Any:
+        found = elbo(*arguments)
+        return found._replace(loss_nats=found.loss_nats * (math.nan if next(calls) >= number else 1))
+
+    return loss
+
+
+def test_no_checkpoint_of_steps_that_were_not_read(toy_data, config, tmp_path, monkeypatch, whole):
+    """Figures are read each 20 steps, but also before each checkpoint: the last is of the last step that was finite."""
+    monkeypatch.setattr(loop, "LOG_STEPS", 20)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(step, "elbo", broken_from(3))
+    with pytest.raises(TrainingError, match=r"^step 4: loss nan, .*; the last good checkpoint is .*last\.safetensors"):
+        run(toy_data, config, tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors").state["step"] == 3
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "LOG_STEPS", 20)
+    run(toy_data, config, tmp_path / "run", resume=True, stop_after=STEPS)
+    assert all(torch.equal(value, tensors(whole)[name]) for name, value in tensors(tmp_path / "run").items())
+
+
+@pytest.mark.parametrize(("log_steps", "first"), [(20, 6), (20, 19), (4, 6)])
+def test_a_step_that_is_not_finite_is_named_when_it_is_read(toy_data, config, tmp_path, monkeypatch, log_steps, first):
+    """At the end of an epoch, of the call, or of LOG_STEPS steps; nothing is written of the steps since."""
+    monkeypatch.setattr(loop, "LOG_STEPS", log_steps)
+    monkeypatch.setattr(step, "elbo", broken_from(first))
+    with pytest.raises(TrainingError, match=rf"^step {first + 1}: "):
+        run(toy_data, override(config, "train.batch=2"), tmp_path / "run", stop_after=20)
+    assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
 def test_ctrl_c_before_the_first_step(toy_data, config, tmp_path, monkeypatch):
@@ -365,13 +409,13 @@ def test_ctrl_c_before_the_first_step(toy_data, config, tmp_path, monkeypatch):
 INTERRUPTED = """
 import os, signal, sys
 from musicvae.cli import main
-from musicvae.train import loop
-update = loop.Run.update
+from musicvae.train.step import Updates
+update = Updates.update
 def interrupted(self, step):
     if step == 4:
         os.kill(os.getpid(), signal.SIGINT)  # in the middle of a step
     return update(self, step)
-loop.Run.update = interrupted
+Updates.update = interrupted
 main()
 """
 

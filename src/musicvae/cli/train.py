@@ -57,7 +57,12 @@ class _Command(click.Command):
     help="Begin a new run with the weights of another run or of a model; the number of bars may differ.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, if there is one.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:1. Under torchrun each process takes a GPU of its own.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -90,6 +95,9 @@ def command(
 
     Ctrl-C saves and stops; --resume goes on, with the run's own settings and what --set changes of them. Figures go to
     metrics.jsonl, new clips to samples/ in the run's folder.
+
+    Several GPUs train one model under torchrun, each on train.batch clips of every step:
+    torchrun --standalone --nproc-per-node 2 -m musicvae train DATA -o RUN. Several machines must all see both folders.
     """
     try:
         from musicvae.train.loop import train
@@ -117,6 +125,8 @@ def command(
         )
     finally:
         progress.close()
+    if not progress.ended:  # another process of torchrun reports
+        return
     if progress.interrupted:
         click.echo(f"Go on with: musicvae train {data} -o {out} --resume", err=True)
         sys.exit(130)
@@ -128,7 +138,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self.bar: Any = None
-        self.interrupted = False
+        self.ended = self.interrupted = False
 
     def __call__(self, event: Event) -> None:
         from musicvae.train.report import figures, line
@@ -143,7 +153,7 @@ class _Progress:
                 self.write(line(event))
             return
         if event.kind == "end":
-            self.interrupted = data["interrupted"]
+            self.ended, self.interrupted = True, data["interrupted"]
             self.close()
         self.write(line(event))
         if event.kind == "start" and sys.stderr.isatty():

@@ -1,12 +1,16 @@
 """Clips and their batches.
 
 A batch is a function of the seed and the step, so a run that is resumed sees just what it would have seen.
+
+It is made in two parts. What a batch needs to be planned (which clips, how long their bars are, how far each is moved)
+is looked up in small tables; its tokens are then gathered from one large table by a few operations on arrays, which
+numpy and torch have alike. Training keeps that table on its device and gathers there (`musicvae.train.resident`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +18,7 @@ from numpy.typing import NDArray
 from musicvae.codecs import Codec, MelodyCodec, PianoCodec
 from musicvae.codecs.melody import NOTE_ON
 from musicvae.data.layout import SPLITS
-from musicvae.data.windows import MIN_ONSETS_PER_BAR
+from musicvae.data.windows import MIN_ONSETS_PER_BAR, ragged
 from musicvae.errors import DataError
 from musicvae.music.score import PARTS
 
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
     from musicvae.data.dataset import Dataset
     from musicvae.data.steps import StepLine
 
-__all__ = ["Batch", "Clips", "PianoClips", "StepClips"]
+__all__ = ["Batch", "Clips", "PianoClips", "Plan", "StepClips", "Table"]
+
+CHUNK = 2**12
+"""Bars of notes that are turned into tokens at once, so that memory stays small."""
 
 
 class Batch(NamedTuple):
@@ -32,6 +39,34 @@ class Batch(NamedTuple):
     """(B, U, S, F), S as long as the fullest bar needs."""
     lengths: NDArray[np.int64]
     """(B, U) slots of each bar, its end mark included."""
+
+
+class Table(NamedTuple):
+    """Bars as tokens, in as few bytes as they need, and what is known of each bar without looking at them."""
+
+    tokens: NDArray[np.integer]
+    """Piano: (1 + notes, F), first an end mark, then the notes bar by bar. Others: (bars, S)."""
+    rows: NDArray[np.int64]
+    """(bars,) the row of `tokens` that a bar begins with."""
+    lengths: NDArray[np.integer]
+    """(bars,) slots of each bar, its end mark included."""
+    lowest: NDArray[np.uint8]
+    """(bars,) lowest note of each bar, in semitones above the codec's lowest; where there is none, its highest."""
+    highest: NDArray[np.uint8]
+    """(bars,) highest note of each bar; 0 where there is none."""
+
+
+class Plan(NamedTuple):
+    """What the tokens of a batch are gathered by, numpy's arrays or torch's."""
+
+    rows: Any
+    """(B, U, V) the row of the table that each bar of each voice begins with."""
+    lengths: Any
+    """(B, U) slots of each bar, its end mark included."""
+    semitones: Any
+    """(B,) how far each clip is moved."""
+    slots: int
+    """S, slots of the fullest bar."""
 
 
 class Clips(ABC):
@@ -46,6 +81,10 @@ class Clips(ABC):
         self.kind = codec.config.kind
         self.songs = songs
         """(len,) song of each clip, ascending."""
+        self.windows: NDArray[np.integer]
+        """(len, V) first bar of each voice of each clip, among all bars that there are."""
+        self.pitches = codec.config.pitch_high - codec.config.pitch_low + 1
+        self.pitched = [i for i, stream in enumerate(codec.spec.streams) if stream.name != "drums"]
         self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
@@ -85,11 +124,16 @@ class Clips(ABC):
         semitones drawn from −down to +up for `transpose` = (down, up), less where a note would leave the range; drums
         are not.
         """
-        index = np.arange(step * size, (step + 1) * size)
-        turns, places = np.divmod(index, len(self))
-        chosen = np.array([self._shuffled(seed, int(t))[p] for t, p in zip(turns, places, strict=True)])
-        shift = np.random.default_rng([seed, 1, step]).random(size) if any(transpose) else None
-        return self.batch(chosen, shift, transpose)
+        return self.batch(self.chosen(seed, step, size), self.shifts(seed, step, size, transpose), transpose)
+
+    def chosen(self, seed: int, step: int, size: int) -> NDArray[np.int64]:
+        """Return the numbers of the clips (size,) of a step: see `draw`."""
+        turns, places = np.divmod(np.arange(step * size, (step + 1) * size), len(self))
+        return np.concatenate([self._shuffled(seed, int(turn))[places[turns == turn]] for turn in np.unique(turns)])
+
+    def shifts(self, seed: int, step: int, size: int, transpose: tuple[int, int]) -> NDArray[np.float64] | None:
+        """Return what chooses the transposition of each clip (size,) of a step: see `batch`."""
+        return np.random.default_rng([seed, 1, step]).random(size) if any(transpose) else None
 
     def spread(self, count: int) -> Batch:
         """Return `count` clips (fewer if there are fewer) spread evenly over the split: the same at every call."""
@@ -100,11 +144,48 @@ class Clips(ABC):
         count = min(count, len(self))
         return np.arange(count) * len(self) // count
 
-    @abstractmethod
     def batch(
         self, index: NDArray[np.integer], shift: NDArray[np.float64] | None = None, transpose: tuple[int, int] = (0, 0)
     ) -> Batch:
         """Return the clips with these numbers; `shift` (B,) in [0, 1) chooses each one's transposition."""
+        bars = self.bars_of(self.windows[index])
+        table = self.table(bars.ravel())
+        plan = self.plan(table, np.arange(bars.size).reshape(bars.shape), shift, transpose)
+        numbers = np.arange(max(plan.slots, self.bars))
+        return Batch(self.lay_out(np, table.tokens, plan, numbers), plan.lengths)
+
+    def bars_of(self, windows: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return the bars (B, U, V) of clips whose voices begin at `windows` (B, V)."""
+        return windows[:, None, :] + np.arange(self.bars)[:, None]
+
+    def plan(
+        self,
+        table: Table,
+        bars: NDArray[np.integer],
+        shift: NDArray[np.float64] | None,
+        transpose: tuple[int, int],
+    ) -> Plan:
+        """Return how to gather clips from a table, whose `bars` (B, U, V) they have; `shift` (B,) as for `batch`."""
+        lengths = table.lengths[bars[..., 0]].astype(np.int64)
+        semitones = np.zeros(len(bars), np.int64)
+        if shift is not None and self.pitched:
+            heard = bars[..., self.pitched]
+            down = table.lowest[heard].min(axis=(1, 2)).astype(np.int64)
+            up = self.pitches - 1 - table.highest[heard].max(axis=(1, 2)).astype(np.int64)
+            down, up = np.minimum(transpose[0], down), np.minimum(transpose[1], up)
+            semitones = np.floor(shift * (down + up + 1)).astype(np.int64) - down
+        return Plan(table.rows[bars], lengths, semitones, int(lengths.max(initial=1)))
+
+    @abstractmethod
+    def table(self, bars: NDArray[np.integer]) -> Table:
+        """Return these bars (n,), numbered as `windows` does, as a table."""
+
+    @abstractmethod
+    def lay_out(self, xp: Any, tokens: Any, plan: Plan, numbers: Any) -> Any:
+        """Gather the tokens (B, U, S, F) of a plan from those of a table.
+
+        `xp` is numpy or torch, and the rest its arrays; `numbers` is 0, 1, 2, … of at least S and U numbers.
+        """
 
     def _also(self) -> str:
         return ""
@@ -130,36 +211,42 @@ class PianoClips(Clips):
         windows: NDArray[np.int64],
     ) -> None:
         super().__init__(dataset, codec, bars, split, songs)
-        self.codec = codec
-        self.windows = windows
-        """(len,) first bar of each clip, among all bars of the data set."""
+        self.codec, self.windows = codec, windows
 
-    def batch(
-        self, index: NDArray[np.integer], shift: NDArray[np.float64] | None = None, transpose: tuple[int, int] = (0, 0)
-    ) -> Batch:
-        """Return the clips with these numbers; `shift` (B,) in [0, 1) chooses each one's transposition."""
-        B, U = len(index), self.bars
-        bar = (self.windows[index][:, None] + np.arange(U)).ravel()  # (B·U,)
-        begin, end = self.dataset.bars[bar].astype(np.int64), self.dataset.bars[bar + 1].astype(np.int64)
-        count = end - begin
-        which = np.repeat(np.arange(B * U), count)  # bar of each note, (N,)
-        notes = self.dataset.notes[np.arange(len(which)) + np.repeat(begin - (np.cumsum(count) - count), count)]
-        steps = self.codec.steps_per_bar
-        low, high = self.codec.config.pitch_low, self.codec.config.pitch_high
-        fits = (notes["pitch"] >= low) & (notes["pitch"] <= high)
-        if not fits.all():  # before transposition, which would bring some of them in
-            which, notes = which[fits], notes[fits]
-        position, pitch = notes["position"].astype(np.int64), notes["pitch"].astype(np.int64)
-        room = (U - which % U) * steps - position  # a note ends with its clip
-        if shift is not None:
-            lowest, highest = np.full(B, high), np.full(B, low)
-            np.minimum.at(lowest, which // U, pitch)
-            np.maximum.at(highest, which // U, pitch)
-            pitch = pitch + _semitones(lowest - low, high - highest, shift, transpose)[which // U]
-        duration = np.minimum(notes["duration"], room)
-        tokens = self.codec.pack(which, position, pitch, duration, notes["velocity"], B * U)
-        lengths = (tokens[..., 0] != self.codec.spec.end).sum(axis=1) + 1
-        return Batch(tokens[:, : lengths.max()].reshape(B, U, lengths.max(), -1), lengths.reshape(B, U))
+    def table(self, bars: NDArray[np.integer]) -> Table:
+        """Return these bars (n,) of the data set as a table."""
+        mark = np.array([[self.codec.spec.end, 0, 0, 0]])
+        kind = np.uint8 if max(self.codec.spec.sizes) <= 256 else np.int16
+        tokens, counts = [mark.astype(kind)], [np.zeros(0, np.int64)]
+        lowest, highest = np.full(len(bars), self.pitches - 1, np.uint8), np.zeros(len(bars), np.uint8)
+        for start in range(0, len(bars), CHUNK):
+            some = bars[start : start + CHUNK]
+            begin, end = self.dataset.bars[some], self.dataset.bars[some + 1]
+            notes = self.dataset.notes[ragged(begin, end - begin)]
+            bar = np.repeat(np.arange(len(some)), end - begin)
+            pitch = notes["pitch"].astype(np.int64) - self.codec.config.pitch_low
+            fits = (pitch >= 0) & (pitch < self.pitches)  # before transposition, which would bring some of them in
+            np.minimum.at(lowest, start + bar[fits], pitch[fits].astype(np.uint8))
+            np.maximum.at(highest, start + bar[fits], pitch[fits].astype(np.uint8))
+            packed = self.codec.pack(  # (n, slots, F)
+                bar, notes["position"], notes["pitch"], notes["duration"], notes["velocity"], len(some)
+            )
+            real = packed[..., 0] != self.codec.spec.end
+            tokens.append(packed[real].astype(kind))
+            counts.append(real.sum(axis=1))
+        count = np.concatenate(counts)
+        rows = 1 + np.cumsum(count) - count
+        return Table(np.concatenate(tokens), rows, (count + 1).astype(np.uint16), lowest, highest)
+
+    def lay_out(self, xp: Any, tokens: Any, plan: Plan, numbers: Any) -> Any:
+        """Gather the tokens (B, U, S, F) of a plan: see `Clips`."""
+        slot, bar = numbers[: plan.slots], numbers[: self.bars]
+        note = slot < plan.lengths[..., None] - 1  # (B, U, S)
+        found = xp.asarray(tokens[xp.where(note, plan.rows + slot, 0)], dtype=xp.int64)  # row 0 is the end mark
+        position, pitch, duration, velocity = (found[..., f] for f in range(4))
+        rest = (self.bars - bar)[:, None] * self.codec.steps_per_bar - 1 - position  # a note ends with its clip
+        moved = pitch + plan.semitones[:, None, None] * note
+        return xp.stack((position, moved, xp.where(note, xp.minimum(duration, rest), 0), velocity), -1)
 
 
 class StepClips(Clips):
@@ -172,40 +259,33 @@ class StepClips(Clips):
         super().__init__(dataset, line.codec, bars, split, line.songs[mine])
         self.needs = line.needs
         self.windows = line.windows[mine]
-        """(len, F) first bar of each voice of each clip, on the line."""
         self.copies = line.copies[number]
         """How many clips are left out because they stand in the split already."""
         self.elsewhere = line.elsewhere[number]
         """How many clips are left out because they stand in a split before this one."""
 
-    def batch(
-        self, index: NDArray[np.integer], shift: NDArray[np.float64] | None = None, transpose: tuple[int, int] = (0, 0)
-    ) -> Batch:
-        """Return the clips with these numbers; `shift` (B,) in [0, 1) chooses each one's transposition."""
-        B, U, S = len(index), self.bars, self.codec.steps_per_bar
-        bars = self.line.tokens.reshape(-1, S)
-        rows = self.windows[index][:, None, :] + np.arange(U)[:, None]  # (B, U, F)
-        tokens = bars[rows].astype(np.int64).swapaxes(2, 3)  # (B, U, S, F)
-        if isinstance(self.codec, MelodyCodec):
-            tokens = self.codec.opening(tokens.reshape(B, U * S)).reshape(B, U, S, 1).astype(np.int64)
-        pitched = [i for i, stream in enumerate(self.codec.spec.streams) if stream.name != "drums"]
-        if shift is not None and pitched:
-            notes = tokens[..., pitched]
-            sounds = notes >= NOTE_ON
-            top = self.codec.spec.sizes[pitched[0]] - 1
-            down = np.where(sounds, notes, top).min(axis=(1, 2, 3)) - NOTE_ON
-            up = top - np.where(sounds, notes, NOTE_ON).max(axis=(1, 2, 3))
-            tokens[..., pitched] = notes + sounds * _semitones(down, up, shift, transpose)[:, None, None, None]
-        return Batch(np.ascontiguousarray(tokens), np.full((B, U), S))
+    def table(self, bars: NDArray[np.integer]) -> Table:
+        """Return these bars (n,) of the line as a table."""
+        tokens = self.line.tokens.reshape(-1, self.codec.steps_per_bar)[bars]
+        lowest, highest = np.empty(len(bars), np.uint8), np.empty(len(bars), np.uint8)
+        for start in range(0, len(bars), CHUNK):
+            some = slice(start, start + CHUNK)
+            pitch = tokens[some].astype(np.int64) - NOTE_ON
+            lowest[some] = np.where(pitch >= 0, pitch, self.pitches - 1).min(axis=1)
+            highest[some] = np.maximum(pitch, 0).max(axis=1)  # of a bar of drums nobody asks
+        lengths = np.full(len(bars), self.codec.steps_per_bar, np.uint16)
+        return Table(tokens, np.arange(len(bars)), lengths, lowest, highest)
+
+    def lay_out(self, xp: Any, tokens: Any, plan: Plan, numbers: Any) -> Any:
+        """Gather the tokens (B, U, S, F) of a plan: see `Clips`."""
+        found = xp.asarray(tokens[plan.rows], dtype=xp.int64)  # (B, U, F, S)
+        B, U, F, S = found.shape
+        if isinstance(self.codec, MelodyCodec):  # as `opening` does: before the first note there is no event
+            found = found * (xp.cumsum(found.reshape(B, U * S) >= NOTE_ON, 1) > 0).reshape(B, U, F, S)
+        shift = plan.semitones[:, None, None]
+        voices = [found[:, :, f] for f in range(F)]  # (B, U, S) each
+        voices = [v + shift * (v >= NOTE_ON) if f in self.pitched else v for f, v in enumerate(voices)]
+        return xp.stack(voices, -1)
 
     def _also(self) -> str:
         return f"; {self.elsewhere} that it has are in splits before it, too" if self.elsewhere else ""
-
-
-def _semitones(
-    down: NDArray[np.int64], up: NDArray[np.int64], shift: NDArray[np.float64], transpose: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Return each clip's transposition (B,), within `transpose` and the room that it has `down` and `up` (B,)."""
-    down, up = np.minimum(transpose[0], down), np.minimum(transpose[1], up)
-    semitones: NDArray[np.int64] = np.floor(shift * (down + up + 1)).astype(np.int64) - down
-    return semitones

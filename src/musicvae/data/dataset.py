@@ -111,7 +111,7 @@ class Dataset:
         windows = valid_windows(self.bars[bar + 1] - self.bars[bar], voices.first_on_line, voices.bars, bars)
         song = voices.song[np.searchsorted(voices.first_on_line, windows, side="right") - 1]
         mine = self.songs["split"][song] == SPLITS.index(split)
-        return PianoClips(self, codec, bars, split, song[mine], bar[windows[mine]])
+        return PianoClips(self, codec, bars, split, song[mine], bar[windows[mine]][:, None])
 
     def _is_whole(self) -> bool:
         """Tell whether the arrays belong together; raises IndexError, ValueError or TypeError for others."""

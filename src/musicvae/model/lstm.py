@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LSTM", "BiLSTM", "by_length", "join_bars"]
+__all__ = ["LSTM", "BiLSTM", "by_length", "join_bars", "send"]
 
 
 def layer(inputs: int, hidden: int) -> nn.LSTM:
@@ -89,7 +89,7 @@ class BiLSTM(nn.Module):
         """(N, T, inputs) and lengths (N,) of at least 1 (None: all T) → (N, 2 · hidden)."""
         rows = torch.arange(x.shape[0], device=x.device)
         if lengths is not None:
-            last = lengths.to(x.device) - 1  # (N,)
+            last = send(lengths, x.device) - 1  # (N,)
             mirror = (last[:, None] - torch.arange(x.shape[1], device=x.device)).clamp(min=0)  # (N, T)
         for ahead, behind in zip(self.ahead, self.behind, strict=True):
             forward = ahead(x)[0]
@@ -113,13 +113,18 @@ def by_length(lengths: Tensor, groups: int) -> list[tuple[Tensor, int]]:
     return [(rows, int(lengths[rows[-1]])) for rows in order.tensor_split(groups) if len(rows)]
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU to a device without waiting for what that computes."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
 def join_bars(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Write the bars of each clip one after another: tokens (B, U, S, F), lengths (B, U) → a clip in one row.
 
     Returns the tokens (B, T, F), T = U · S, padding last, and for each slot of it its number within the clip (B, T).
     """
     B, U, S, F = tokens.shape
-    real = (torch.arange(S, device=tokens.device) < lengths.to(tokens.device)[..., None]).flatten(1)  # (B, U·S)
+    real = (torch.arange(S, device=tokens.device) < send(lengths, tokens.device)[..., None]).flatten(1)  # (B, U·S)
     place = torch.where(real, real.long().cumsum(dim=1) - 1, U * S)  # padding goes behind the end
     number = torch.arange(U * S, device=tokens.device).expand(B, -1)
     numbers = place.new_zeros(B, U * S + 1).scatter(1, place, number)[:, :-1]

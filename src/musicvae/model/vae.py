@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from musicvae.config import Field, ModelConfig, TokenSpec
-from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars
+from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars, send
 
 __all__ = ["MusicVAE", "Output", "PackedLogits"]
 
@@ -118,9 +118,12 @@ class Encoder(nn.Module):
         if groups == 1 or self.whole:
             return lstm(self.embedding(tokens), None if self.whole else lengths)  # type: ignore[no-any-return]
         parts = by_length(lengths, groups)
-        states = [lstm(self.embedding(tokens[rows, :longest]), lengths[rows]) for rows, longest in parts]
-        order = torch.cat([rows for rows, _ in parts])
-        return torch.cat(states)[order.argsort().to(tokens.device)]
+        states = []
+        for rows, longest in parts:
+            those = tokens[send(rows, tokens.device), :longest]
+            states.append(lstm(self.embedding(those), lengths[rows]))
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        return torch.cat(states)[send(order, tokens.device)]
 
 
 # -------------------------------------------------------------------------------------------- conductor
@@ -230,16 +233,18 @@ class Decoder(nn.Module):
         Returns the logits of each field (M, V) and which slot of the flattened (N·T) each row of them is.
         """
         N, T, F = tokens.shape
+        device = tokens.device
         outputs, sources, slots = [], [], []
         for rows, longest in by_length(lengths, groups):
-            x = self.embedding(seen[rows, :longest])  # (n, longest, E)
-            x = torch.cat([x, given[rows, None].expand(-1, longest, -1).to(x.dtype)], dim=-1)
-            output = self.lstm(x, self.start(given[rows]))  # (n, longest, H)
+            those = send(rows, device)
+            x = self.embedding(seen[those, :longest])  # (n, longest, E)
+            x = torch.cat([x, given[those, None].expand(-1, longest, -1).to(x.dtype)], dim=-1)
+            output = self.lstm(x, self.start(given[those]))  # (n, longest, H)
             row, slot = (torch.arange(longest) < lengths[rows, None]).nonzero(as_tuple=True)
-            outputs.append(output[row.to(x.device), slot.to(x.device)])
+            outputs.append(output[send(row, device), send(slot, device)])
             sources.append(rows[row])
             slots.append(rows[row] * T + slot)
-        h, source, index = torch.cat(outputs), torch.cat(sources).to(tokens.device), torch.cat(slots).to(tokens.device)
+        h, source, index = torch.cat(outputs), send(torch.cat(sources), device), send(torch.cat(slots), device)
         now, previous, shown = (t.reshape(N * T, F)[index] for t in (tokens, before, seen))
         inputs = self.heads.inputs(h, self.heads.row(given)[source], shown)
         return [self.heads(f, x, now, previous) for f, x in enumerate(inputs)], index
@@ -325,7 +330,7 @@ class MusicVAE(nn.Module):
         B, U, _, F = tokens.shape
         first = self.nothing.expand(B, U, F)
         if self.config.decoder == "flat" or self.config.first_input == "previous":
-            last = (lengths.to(tokens.device) - 1)[..., None, None].expand(-1, -1, 1, F)
+            last = (send(lengths, tokens.device) - 1)[..., None, None].expand(-1, -1, 1, F)
             first = torch.cat([first[:, :1], tokens.gather(2, last)[:, :-1, 0]], dim=1)
         return torch.cat([first[:, :, None], tokens[:, :, :-1]], dim=2)
 

@@ -1,6 +1,7 @@
 """`python -m musicvae.train`: training where only numpy, torch and safetensors are installed.
 
     python -m musicvae.train DATA -o RUN [--preset NAME] [--set NAME=VALUE …] [--resume] [--init RUN]
+    torchrun --standalone --nproc-per-node 2 -m musicvae.train DATA -o RUN …    two GPUs, or two processes on a CPU
 
 The same as `musicvae train`, which needs click and tqdm for its face.
 """

@@ -99,6 +99,7 @@ def write_record(
     step: int,
     device: torch.device,
     precision: str,
+    processes: int,
     init: dict[str, Any] | None,
 ) -> None:
     """Write config.json, and run.json with this session added to those before (none where `step` is 0)."""
@@ -112,6 +113,7 @@ def write_record(
         "commit": _commit(),
         "device": _device_name(device),
         "precision": precision,
+        "processes": processes,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

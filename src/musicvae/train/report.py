@@ -39,5 +39,8 @@ def figures(data: dict[str, Any]) -> str:
         " ".join(accuracies),
     ]
     if "clips_per_second" in data:
-        parts.append(f"{data['clips_per_second']:.0f} clips/s")
+        parts.append(f"{data['clips_per_second']:.{0 if data['clips_per_second'] >= 10 else 1}f} clips/s")
+    for key, limit in (("of_peak", "the peak"), ("of_gemm_rate", "the GEMM rate")):
+        if key in data:
+            parts.append(f"{data[key]:.0%} of {limit}")
     return " · ".join(parts)
