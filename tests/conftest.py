@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,15 @@ settings.register_profile("musicvae", deadline=None, print_blob=True)  # a busy 
 settings.load_profile("musicvae")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def small_products() -> None:
+    """Trainings of toys measure the machine with toy matrices."""
+    with contextlib.suppress(ModuleNotFoundError):
+        from musicvae.train import device
+
+        device.GEMM_SIZE["cpu"] = 64
 
 
 @pytest.fixture(scope="session")

@@ -112,10 +112,13 @@ def test_peaks_by_name(monkeypatch):
         assert limit(gpu, amp=False) == Limit("GEMM rate", 7e12)
 
 
+@pytest.mark.parametrize(("tries", "fastest"), [(1, 0.25), (4, 0.125)])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_the_rate_is_of_the_fastest_product(monkeypatch, kind):
-    ticks = iter([0.0, 1.0, 1.5, 2.0, 2.25, 3.0, 9.0])  # the limit of time; products of 0.5, 0.25 and 6 seconds
+def test_the_rate_is_of_the_fastest_product(monkeypatch, kind, tries, fastest):
+    # The limit of time; products of 0.5, 0.25 and 6 seconds, and one of 0.125 beyond the limit.
+    ticks = iter([0.0, 1.0, 1.5, 2.0, 2.25, 3.0, 9.0, 10.0, 10.125])
     monkeypatch.setattr(device.time, "perf_counter", lambda: next(ticks))
     monkeypatch.setattr(device, "GEMM_SECONDS", 3.0)
+    monkeypatch.setattr(device, "GEMM_TRIES", tries)
     monkeypatch.setitem(device.GEMM_SIZE, "cpu", 10)
-    assert gemm_rate(torch.device("cpu"), kind) == 2 * 10**3 / 0.25
+    assert gemm_rate(torch.device("cpu"), kind) == 2 * 10**3 / fastest

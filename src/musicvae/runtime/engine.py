@@ -22,7 +22,7 @@ __all__ = ["Model", "load"]
 Music = Score | Reading
 """What the engine accepts as music."""
 
-BATCH = 64
+BATCH = 32
 """Most clips decoded at once, so that memory stays small however many are asked for."""
 
 
