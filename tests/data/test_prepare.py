@@ -167,6 +167,27 @@ def test_the_arrays_hold_the_notes(tmp_path: Path) -> None:
     assert Dataset(tmp_path / "data").steps_per_beat == 4
 
 
+def test_arrays_are_written_as_numpy_writes_them(mixed: Path, tmp_path: Path) -> None:
+    prepare([mixed], tmp_path / "data", workers=1)
+    for name, content in contents(tmp_path / "data").items():
+        again = io.BytesIO()
+        np.save(again, np.load(tmp_path / "data" / name))
+        assert content == again.getvalue()
+
+
+def test_a_dry_run_says_what_would_be_written(mixed: Path, tmp_path: Path) -> None:
+    told = prepare([mixed], None, workers=1).record
+    made = prepare([mixed], tmp_path / "data", workers=1).record
+    del made["sha256"]
+    assert told == made
+    assert made["notes"] == len(np.load(tmp_path / "data" / "notes.npy"))
+
+
+def test_files_are_counted_by_source(mixed: Path, tmp_path: Path) -> None:
+    record = prepare([mixed / "deep", mixed / "t.tar.xz", mixed / "same.npz"], None, workers=1).record
+    assert [source["files"] for source in record["sources"]] == [8, 3, 1]
+
+
 def test_the_same_bytes_whatever_the_workers_and_the_order(mixed: Path, tmp_path: Path) -> None:
     prepare([mixed], tmp_path / "one", workers=1)
     prepare([mixed], tmp_path / "two", workers=2)
@@ -249,11 +270,11 @@ def test_a_file_that_crashes_hangs_or_eats_memory_costs_only_itself(
     if archived:
         shutil.make_archive(str(tmp_path / "all"), "tar", music)
     source = tmp_path / "all.tar" if archived else music
-    summary = prepare([source], tmp_path / "data", workers=2, read=readers.poisoned, seconds=8)
+    summary = prepare([source], tmp_path / "data", workers=2, read=readers.poisoned, seconds=5)
     assert summary.record["files"] == {"found": 32, "kept": 26, "duplicates": 0, "dropped": 6}
     lost = {Path(row[0]).stem: row[2] for row in rows(tmp_path / "data" / "dropped.tsv")[1:]}
     assert sorted(lost) == sorted(bad)
-    assert lost["hang"] == "takes longer than 8 s to read"
+    assert lost["hang"] == "takes longer than 5 s to read"
     assert lost["segv"] == "crashes the reader (SIGSEGV)"
     assert lost["abort"] == "crashes the reader (SIGABRT)"
     assert lost["exit"] == "crashes the reader (exit code 3)"
@@ -376,6 +397,18 @@ def test_a_failed_overwrite_leaves_the_old_data_set(tmp_path: Path, monkeypatch:
     with pytest.raises(DataError, match="--overwrite"):
         prepare([music], tmp_path / "data", workers=1)
     assert contents(tmp_path / "data") == before
+
+
+def test_a_disk_that_is_full_while_songs_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
+    music = small(tmp_path)
+    with pytest.raises(DataError, match="No space left"):
+        prepare([music], tmp_path / "data", workers=1)
+    assert listing(tmp_path) == ["music"]
 
 
 def test_errors_come_before_any_work(tmp_path: Path) -> None:

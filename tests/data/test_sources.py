@@ -136,6 +136,19 @@ def test_a_damaged_member_of_a_zip_costs_only_itself(tmp_path: Path) -> None:
     assert found[1].name == f"{path}/2.mid"
 
 
+def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.mid", SONG)
+    forged = bytearray(path.read_bytes())
+    directory = forged.index(b"PK\x01\x02")
+    forged[directory + 24 : directory + 28] = (100).to_bytes(4, "little")
+    path.write_bytes(forged)
+    (item,) = walk([path])
+    assert isinstance(item, Skipped)
+    assert "CRC" in item.reason
+
+
 def test_links_and_devices_in_a_tar_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:

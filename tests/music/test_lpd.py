@@ -36,7 +36,12 @@ def roll_of(*notes: tuple[int, int, int, int], steps: int = 192) -> np.ndarray:
     return roll
 
 
-def npz(*tracks: tuple[dict[str, np.ndarray], object], info: dict | None = None, **members: object) -> bytes:
+def npz(
+    *tracks: tuple[dict[str, np.ndarray], object],
+    info: dict | None = None,
+    compression: int = zipfile.ZIP_DEFLATED,
+    **members: object,
+) -> bytes:
     """Pack tracks (csc arrays, entry) as LPD does; `members` replace, add or (None) leave out members."""
     wanted: dict[str, object] = {"tempo": np.full(192, 97.5), "downbeat": np.arange(192) == 0}
     entries: dict[str, object] = {"name": "a song", "beat_resolution": 24}
@@ -46,7 +51,7 @@ def npz(*tracks: tuple[dict[str, np.ndarray], object], info: dict | None = None,
     wanted["info.json"] = json.dumps(entries if info is None else info)
     wanted |= members
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", compression) as archive:
         for name, content in wanted.items():
             if isinstance(content, np.ndarray):
                 packed = io.BytesIO()
@@ -230,8 +235,46 @@ def test_all_members_together_have_a_limit(monkeypatch):
         read_lpd(npz((csc(roll_of(*NOTES)), PIANO)), "x")
 
 
-def test_truncation_at_any_byte_is_one_line():
-    data = npz((csc(roll_of(*NOTES)), PIANO))
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+
+
+@pytest.mark.parametrize("compression", [STORED, DEFLATED, zipfile.ZIP_BZIP2])
+def test_compressed_or_not(compression):
+    assert rows(read_lpd(npz((csc(roll_of(*NOTES)), PIANO), compression=compression), "x")) == sorted(NOTES)
+
+
+def test_a_zip_behind_other_bytes():
+    data = npz((csc(roll_of(*NOTES)), PIANO), compression=STORED)
+    assert rows(read_lpd(b"PK\x03\x04 of something else" + data, "x")) == sorted(NOTES)
+
+
+@pytest.mark.parametrize(
+    ("where", "offset", "value", "text"),
+    [
+        (b"PK\x03\x04", 0, b"X", "Bad magic number"),
+        (b"PK\x03\x04", 26, b"\xff\xff", "differ"),  # the length of the name
+        (b"PK\x03\x04", 30, b"X", "differ"),  # the name
+        (b"PK\x01\x02", 8, b"\x01", "encrypted"),
+        (b"PK\x01\x02", 8, b"\x20", "patched"),
+        (b"PK\x01\x02", 8, b"\x40", "encryption"),
+        (b"PK\x01\x02", 16, b"\0\0\0\0", "CRC"),
+        (b"PK\x01\x02", 20, b"\x80\0", "CRC"),  # the size in the file
+        (b"PK\x01\x02", 24, b"\x80\0", "CRC"),  # and unpacked
+        (b"PK\x01\x02", 45, b"\x7f", "Truncated"),  # where the member is
+        (b"\x93NUMPY", 200, b"?", "CRC"),  # the content
+    ],
+)
+def test_what_is_odd_about_a_member_that_is_not_compressed(where, offset, value, text):
+    data = bytearray(npz((csc(roll_of(*NOTES)), PIANO), compression=STORED))
+    at = data.index(where) + offset  # of tempo.npy, which comes first
+    data[at : at + len(value)] = value
+    with pytest.raises(ReadError, match=rf"tempo\.npy is damaged \(.*{text}"):
+        read_lpd(bytes(data), "x.npz")
+
+
+@pytest.mark.parametrize("compression", [STORED, DEFLATED])
+def test_truncation_at_any_byte_is_one_line(compression):
+    data = npz((csc(roll_of(*NOTES)), PIANO), compression=compression)
     for length in range(0, len(data), 7):
         with pytest.raises(ReadError) as error:
             read_bytes(data[:length], "x.npz")
@@ -239,8 +282,9 @@ def test_truncation_at_any_byte_is_one_line():
         assert "bug" not in str(error.value)
 
 
-def test_flipped_bytes_are_read_or_refused_in_one_line():
-    data = npz((csc(roll_of(*NOTES)), PIANO))
+@pytest.mark.parametrize("compression", [STORED, DEFLATED])
+def test_flipped_bytes_are_read_or_refused_in_one_line(compression):
+    data = npz((csc(roll_of(*NOTES)), PIANO), compression=compression)
     rng = np.random.default_rng(0)
     for _ in range(1500):
         broken = bytearray(data)

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pretty_midi
@@ -260,6 +261,18 @@ def test_files_that_cannot_be_opened(tmp_path):
         read(tmp_path / ("long" * 100))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_read_to_its_end(tmp_path):
+    score = Score.of(np.arange(9000), 60, 1)
+    data = midi_bytes(score)
+    assert len(data) > 2**16  # more than a pipe holds
+    os.mkfifo(tmp_path / "song.mid")
+    writer = threading.Thread(target=(tmp_path / "song.mid").write_bytes, args=[data])
+    writer.start()
+    assert read(tmp_path / "song.mid").score == score
+    writer.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(tmp_path):
     path = tmp_path / "secret.mid"
@@ -279,10 +292,13 @@ def test_content_counts_more_than_the_suffix(tmp_path):
         read_bytes(b"hello", "song.npz")
 
 
-def test_a_file_too_large_is_refused(monkeypatch):
+def test_a_file_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("musicvae.music.MAX_BYTES", 100)
     with pytest.raises(ReadError, match="is larger than"):
         read_bytes(small() + bytes(100), "x.mid")
+    (tmp_path / "x.mid").write_bytes(small() + bytes(100))
+    with pytest.raises(ReadError, match="is larger than"):
+        read(tmp_path / "x.mid")
 
 
 def test_an_unforeseen_error_says_that_it_is_a_bug(monkeypatch):

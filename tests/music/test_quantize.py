@@ -73,6 +73,12 @@ def test_grids(grid, onset, duration):
     assert score.steps_per_beat == grid
 
 
+def test_counts_are_plain_numbers():
+    reading = quantize(raw((0, 24), (5, 24), (1, 3, 61), (MAX_BARS * BAR, MAX_BARS * BAR + 1)), "x")
+    assert len(reading.report.changes) == 5
+    assert all(type(change.notes) is int for change in reading.report.changes)  # and can be written as JSON
+
+
 def test_an_unknown_grid_is_refused():
     with pytest.raises(CodecError, match="wanted one of 4, 8, 12, 24"):
         quantize(raw((0, 24)), "x", 5)

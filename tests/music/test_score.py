@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from musicvae.errors import CodecError
 from musicvae.music import GRIDS, Score
+from musicvae.music.score import one_key_one_note
 
 NOTE = st.tuples(st.integers(0, 255), st.integers(0, 127), st.integers(1, 40), st.integers(1, 127), st.integers(0, 3))
 NOTES = st.lists(NOTE, max_size=30)
@@ -112,3 +115,40 @@ def test_values_out_of_range_are_refused(settings, text):
 def test_seconds():
     assert Score.of([0], [60], [1], bars=2, tempo=60).seconds == 8
     assert Score.of([0], [60], [1], bars=2, tempo=60, meter=(6, 8)).seconds == 6
+
+
+def played(notes: list[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], int, int]:
+    """Return what `one_key_one_note` returns, note by note."""
+    keys: dict[int, dict[int, list[int]]] = {}
+    merged = cut = 0
+    for onset, pitch, duration, velocity in notes:
+        key = keys.setdefault(pitch, {})
+        merged += onset in key
+        before = key.get(onset, [0, 0])
+        key[onset] = [max(before[0], duration), max(before[1], velocity)]
+    for key in keys.values():
+        onsets = sorted(key)
+        for onset, following in itertools.pairwise(onsets):
+            cut += key[onset][0] > following - onset
+            key[onset][0] = min(key[onset][0], following - onset)
+    rows = [(onset, pitch, *note) for pitch, key in keys.items() for onset, note in key.items()]
+    return sorted(rows, key=lambda row: (row[1] // 128, row[0], row[1])), merged, cut
+
+
+CROWD = st.tuples(st.integers(0, 12), st.sampled_from([0, 60, 61, 127, 128, 188, 128 * 700]), *[st.integers(1, 20)] * 2)
+
+
+@given(st.lists(CROWD, max_size=40))
+def test_one_key_one_note(notes):
+    columns = np.array(notes, dtype=np.int64).reshape(-1, 4).T
+    before = columns.copy()
+    struck = one_key_one_note(*columns)
+    assert (list(zip(*(c.tolist() for c in struck[:4]), strict=True)), struck.merged, struck.cut) == played(notes)
+    assert type(struck.merged) is type(struck.cut) is int
+    assert (columns == before).all()
+
+
+def test_a_key_may_be_struck_again_after_the_longest_note_there_is():
+    struck = one_key_one_note([2**28, 0, 2**28], [60, 60, 128 * 2**16 + 127], [2**30, 2**30, 1], [1, 1, 1])
+    assert struck.duration.tolist() == [2**28, 2**30, 1]
+    assert struck.cut == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -73,20 +74,24 @@ class Folder:
             raise DataError(f"{self.out}: cannot be written ({error.strerror or error})") from None
 
     def write_array(self, name: str, array: NDArray[Any]) -> str:
-        """Write an .npy file and return its sha256."""
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
-        return self._write(name, buffer.getvalue())
+        """Write a one-dimensional array as an .npy file and return its sha256."""
+        return self.write_pieces(name, array.dtype, len(array), [array.tobytes()])
+
+    def write_pieces(self, name: str, dtype: np.dtype[Any], length: int, pieces: Iterable[bytes]) -> str:
+        """Write a one-dimensional array of this length, given as bytes piece by piece, and return its sha256."""
+        header = io.BytesIO()
+        described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+        np.lib.format.write_array_header_1_0(header, described)
+        return self._write(name, itertools.chain([header.getvalue()], pieces))
 
     def write_table(self, name: str, rows: Iterable[tuple[str, ...]]) -> None:
         """Write a .tsv file in UTF-8; tabs, line ends and what cannot be printed are escaped as in Python."""
-        lines = ("\t".join(map(_escaped, row)) + "\n" for row in rows)
-        self._write(name, "".join(lines).encode())
+        self._write(name, (("\t".join(map(_escaped, row)) + "\n").encode() for row in rows))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a .json file."""
         text = json.dumps(content, indent=1, ensure_ascii=True)
-        self._write(name, (text + "\n").encode())
+        self._write(name, [(text + "\n").encode()])
 
     def finish(self) -> int:
         """Move the folder to its place, in exchange for what stands there, and return its size in bytes."""
@@ -100,12 +105,15 @@ class Folder:
         shutil.rmtree(old, ignore_errors=True)
         return size
 
-    def _write(self, name: str, content: bytes) -> str:
+    def _write(self, name: str, pieces: Iterable[bytes]) -> str:
+        digest = hashlib.sha256()
         with (self.partial / name).open("wb") as file:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
+                digest.update(piece)
             file.flush()
             os.fsync(file.fileno())
-        return hashlib.sha256(content).hexdigest()
+        return digest.hexdigest()
 
 
 def _clear(out: Path) -> Iterable[str]:
@@ -142,6 +150,8 @@ def _alive(process: int) -> bool:
 
 
 def _escaped(cell: str) -> str:
+    if cell.isprintable() and "\\" not in cell:
+        return cell
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell.replace("\\", "\\\\"))
 
 

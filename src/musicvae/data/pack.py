@@ -80,23 +80,21 @@ def pack(song: Song, programs: Collection[int], any_meter: bool) -> PackedSong |
         )
     changes = [(change.reason, change.notes) for change in song.report.changes]
     per_bar = 4 * voices[0].score.steps_per_beat
-    onset, pitch, duration, velocity = (
-        np.concatenate([voice.score.columns[i] for voice in voices]).astype(np.int64) for i in range(4)
-    )
-    bar, position = np.divmod(onset, per_bar)
+    onset, pitch, duration, velocity = (np.concatenate([voice.score.columns[i] for voice in voices]) for i in range(4))
+    bar = onset // per_bar
     empty = int(bar.min())
     bars = int(bar.max()) + 1 - empty
     if len(voices) > MOST_VOICES or len(voices) * bars > MOST_BARS:
         return f"has {len(voices)} voices of {bars} bars; wanted at most {MOST_BARS} bars in all of them"
     if empty:
         changes.append(("trimmed: empty bars at the start", 0))
-    if too_long := int((duration > LONGEST).sum()):
+    if too_long := int(np.count_nonzero(duration > LONGEST)):
         changes.append((f"cut: longer than {LONGEST} steps", too_long))
         duration = np.minimum(duration, LONGEST)
 
     sizes = [len(voice.score) for voice in voices]
     ends = np.cumsum(sizes)
-    columns = np.stack((onset - empty * per_bar, pitch, duration)).astype("<i4")
+    columns = np.stack((onset - empty * per_bar, pitch, duration)).astype("<i4", copy=False)
     each = [columns[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
     pianos = [i for i, voice in enumerate(voices) if voice.part == "piano"]
     further = [
@@ -109,9 +107,10 @@ def pack(song: Song, programs: Collection[int], any_meter: bool) -> PackedSong |
     else:
         digest = piano
     notes = np.empty(len(onset), NOTE)
-    notes["position"], notes["pitch"], notes["duration"], notes["velocity"] = position, pitch, duration, velocity
-    voice = np.repeat(np.arange(len(voices)), sizes)
-    counts = np.bincount(voice * bars + bar - empty, minlength=len(voices) * bars)
+    notes["position"] = onset - bar * per_bar
+    notes["pitch"], notes["duration"], notes["velocity"] = pitch, duration, velocity
+    voice_bar = np.repeat(np.arange(len(voices)) * bars - empty, sizes) + bar
+    counts = np.bincount(voice_bar, minlength=len(voices) * bars)
     return PackedSong(
         digest,
         piano,

@@ -9,13 +9,14 @@ import functools
 import hashlib
 import os
 import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,11 @@ class _Kept(NamedTuple):
     name: str
     number: int
     song: PackedSong
+    """Without its notes, which are put aside."""
+    place: int
+    """Where its notes are."""
+    notes: int
+    """How many they are."""
 
     @property
     def key(self) -> bytes:
@@ -126,14 +132,17 @@ def prepare(
     settings = {"steps_per_beat": steps_per_beat, "programs": list(chosen), "any_meter": any_meter}
     task = functools.partial(read_packed, read, steps_per_beat=steps_per_beat, programs=chosen, any_meter=any_meter)
     if out is None:
-        gathered = _gather(sources, task, workers, seconds, progress)
+        gathered = _gather(sources, task, workers, seconds, progress, None)
         record, _ = _arrange(gathered, settings)
         return Summary(None, record, 0, time.monotonic() - started, ())
     notices = free_place(Path(out), overwrite)
     with Folder(Path(out)) as folder:
-        gathered = _gather(sources, task, workers, seconds, progress)
-        record, arrays = _arrange(gathered, settings)
-        record["sha256"] = {}
+        # Notes wait on disk until all songs are known, so that memory does not grow with them.
+        with tempfile.TemporaryFile(dir=folder.partial) as aside:
+            gathered = _gather(sources, task, workers, seconds, progress, aside)
+            record, arrays = _arrange(gathered, settings)
+            notes = folder.write_pieces("notes.npy", NOTE, record["notes"], _notes(aside, gathered.kept))
+            record["sha256"] = {"notes.npy": notes}
         for name, array in arrays.items():
             record["sha256"][name] = folder.write_array(name, array)
         folder.write_table("songs.tsv", _song_rows(gathered.kept, arrays["songs.npy"]))
@@ -158,8 +167,9 @@ def _gather(
     workers: int,
     seconds: float,
     progress: Callable[[Progress], None] | None,
+    aside: IO[bytes] | None,
 ) -> _Gathered:
-    """Read all files and keep one song of each content."""
+    """Read all files and keep one song of each content, the notes of it put `aside`."""
     origin: list[int] = []  # number of a file → its source
     lost: list[tuple[str, str, str]] = []
     total: int | None = None
@@ -189,7 +199,7 @@ def _gather(
                 if isinstance(song, str):
                     lost.append((job.name, song, general(song)))
                 else:
-                    new = _Kept(job.name, job.tag, song)
+                    new = _Kept(job.name, job.tag, song._replace(notes=b""), *_put(song.notes, aside))
                     old = best.get(new.key)
                     if old is not None:
                         new, worse = (new, old) if new.rank < old.rank else (old, new)
@@ -205,17 +215,33 @@ def _gather(
         told = "; ".join(f"{reason} ({count})" for reason, count in reasons)
         raise DataError(f"no file can be used: {told}. The first: {lost[0][0]}: {lost[0][1]}")
     lost += [(twin.name, _same(twin, best[twin.key]), "") for twin in twins]
+    files = Counter(origin)
     described = [
         {
             "source": str(source),
             "kind": _sources.kind(source),
-            "files": origin.count(number),
+            "files": files[number],
             "blake2b": hashlib.blake2b(b"".join(sorted(raw[number])), digest_size=16).hexdigest(),
         }
         for number, source in enumerate(sources)
     ]
     kept = sorted(best.values(), key=lambda one: one.song.digest)
     return _Gathered(kept, sorted(lost), len(twins), described)
+
+
+def _put(notes: bytes, aside: IO[bytes] | None) -> tuple[int, int]:
+    """Put the notes of a song aside, unless it is a dry run; return their place and their number."""
+    place = aside.tell() if aside else 0
+    if aside:
+        aside.write(notes)
+    return place, len(notes) // NOTE.itemsize
+
+
+def _notes(aside: IO[bytes], kept: list[_Kept]) -> Iterator[bytes]:
+    """Yield the notes of each song."""
+    for one in kept:
+        aside.seek(one.place)
+        yield aside.read(one.notes * NOTE.itemsize)
 
 
 class _Twin(NamedTuple):
@@ -233,9 +259,9 @@ def _same(twin: _Twin, kept: _Kept) -> str:
 
 
 def _arrange(gathered: _Gathered, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the contents of dataset.json and the arrays by file name."""
+    """Return the contents of dataset.json and the arrays by file name, all but that of the notes."""
     kept, lost = gathered.kept, gathered.lost
-    arrays = _arrays([k.song for k in kept], _splits(kept))
+    counts, arrays = _arrays([k.song for k in kept], _splits(kept))
     songs = arrays["songs.npy"]
 
     touched: Counter[str] = Counter()
@@ -251,8 +277,8 @@ def _arrange(gathered: _Gathered, settings: dict[str, Any]) -> tuple[dict[str, A
         "settings": settings,
         "songs": {name: int((songs["split"] == i).sum()) for i, name in enumerate(SPLITS)},
         "bars": int(songs["bars"].sum()),
-        "notes": len(arrays["notes.npy"]),
-        "voices": _by_part(arrays),
+        "notes": sum(one.notes for one in kept),
+        "voices": _by_part(counts, arrays["voices.npy"]),
         "files": {
             "found": files,
             "kept": len(kept),
@@ -267,9 +293,9 @@ def _arrange(gathered: _Gathered, settings: dict[str, Any]) -> tuple[dict[str, A
     return record, arrays
 
 
-def _arrays(kept: list[PackedSong], split_of: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """Return the arrays by file name, for songs in their order and the split of each."""
-    counts = np.concatenate([np.frombuffer(song.counts, "<u4") for song in kept])
+def _arrays(kept: list[PackedSong], split_of: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], dict[str, NDArray[Any]]]:
+    """Return the notes of each bar and the arrays by file name, for songs in their order and the split of each."""
+    counts = np.frombuffer(b"".join(song.counts for song in kept), "<u4")
     bars = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=bars[1:])
     songs = np.zeros(len(kept), SONG)
@@ -284,16 +310,14 @@ def _arrays(kept: list[PackedSong], split_of: NDArray[np.uint8]) -> dict[str, ND
     voices["program"] = np.frombuffer(b"".join(song.programs for song in kept), "u1")
     length = songs["bars"][voices["song"]]
     voices["first_bar"] = np.cumsum(length, dtype=np.int64) - length
-    notes = np.frombuffer(b"".join(song.notes for song in kept), NOTE)
-    return {"notes.npy": notes, "bars.npy": bars, "voices.npy": voices, "songs.npy": songs}
+    return counts, {"bars.npy": bars, "voices.npy": voices, "songs.npy": songs}
 
 
-def _by_part(arrays: dict[str, NDArray[Any]]) -> dict[str, dict[str, int]]:
+def _by_part(counts: NDArray[np.uint32], voices: NDArray[Any]) -> dict[str, dict[str, int]]:
     """Return for each part its voices, the songs that have it, the bars in which a note of it begins, and its notes."""
-    counts, voices = np.diff(arrays["bars.npy"]), arrays["voices.npy"]
     found = {}
     first = voices["first_bar"].astype(np.int64)
-    notes, bars = np.add.reduceat(counts, first), np.add.reduceat((counts > 0).astype(np.int64), first)
+    notes, bars = (np.add.reduceat(column, first, dtype=np.int64) for column in (counts, counts > 0))
     for number, part in enumerate(PARTS):
         of = voices["part"] == number
         found[part] = {
@@ -341,6 +365,7 @@ def split(digests: Sequence[bytes]) -> NDArray[np.uint8]:
     return result
 
 
+@functools.lru_cache(maxsize=1024)
 def general(reason: str) -> str:
     """Return what many reasons have in common, to count them: the part before any detail."""
     if re.match(r"[a-z]+: ", reason):  # of notes: what was done, and why
@@ -351,18 +376,9 @@ def general(reason: str) -> str:
 def _song_rows(kept: list[_Kept], songs: NDArray[Any]) -> Iterator[tuple[str, ...]]:
     yield ("song", "split", "bars", "voices", "notes", "tempo", "hash", "source")
     for number, (one, song) in enumerate(zip(kept, songs, strict=True)):
-        notes = len(one.song.notes) // NOTE.itemsize
-        tempo = f"{song['tempo']:.3f}"
-        yield (
-            str(number),
-            SPLITS[song["split"]],
-            str(song["bars"]),
-            _voices(one.song.parts),
-            str(notes),
-            tempo,
-            one.song.digest.hex(),
-            one.name,
-        )
+        split, bars, voices = SPLITS[song["split"]], str(song["bars"]), _voices(one.song.parts)
+        tempo, digest = f"{song['tempo']:.3f}", one.song.digest.hex()
+        yield str(number), split, bars, voices, str(one.notes), tempo, digest, one.name
 
 
 def _voices(parts: bytes) -> str:

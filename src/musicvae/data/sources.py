@@ -163,7 +163,7 @@ def _tar(path: Path, name: str, source: int) -> Iterator[Found | Skipped]:
         # Not tarfile's own decompression: in stream mode it knows neither several streams nor a cut one.
         unpack = next((opener for magic, opener in _UNPACK if begin.startswith(magic)), None)
         content: Any = unpack(file) if unpack else file
-        with tarfile.open(fileobj=content, mode="r|", bufsize=2**18, tarinfo=_Entry) as archive:
+        with tarfile.open(fileobj=content, mode="r|", bufsize=2**16, tarinfo=_Entry) as archive:
             for member in archive:
                 if member.isreg():
                     opener = functools.partial(archive.extractfile, member)
@@ -202,11 +202,7 @@ def _member(
         yield Skipped(full, source, _too_large(size))
     elif (stream := opener()) is not None:
         with stream:
-            content = stream.read(LARGEST + 1)
-        if len(content) > LARGEST:  # the header of a zip may lie
-            yield Skipped(full, source, _too_large(len(content)))
-        else:
-            yield Found(full, source, content)
+            yield Found(full, source, stream.read(size + 1))  # one more, so that its end is seen and checked
 
 
 _UNPACK: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (

@@ -1,8 +1,8 @@
 """Worker processes that survive what they are given to read.
 
 A file may crash the interpreter, hang, or ask for more memory than there is, all within native code.
-So each worker reports file by file over a pipe of its own: when it dies, the first file without a
-report is the one that it died of, and nothing else is lost.
+So each worker reports over a pipe of its own: when it dies, the files without a report are tried again
+one by one, and only the one that it died of is lost.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ BATCH_BYTES = 4 * 2**20
 HELD_BYTES = 192 * 2**20  # of archive members waiting or being worked on
 AHEAD = 20_000  # batches of names on disk, so that the total is known early
 START_SECONDS = 120.0
+REPORT_SECONDS = 0.05  # between a worker's reports: a report a file would cost a tenth of all time
 
 
 class Job(NamedTuple):
@@ -40,7 +41,7 @@ class Job(NamedTuple):
     tag: int = 0
     """Whatever the caller wants to know it by."""
     alone: bool = False
-    """Set on the second try, after a worker died of it."""
+    """Set on the second try, after a worker died or hung that had it in hand."""
 
 
 class Lost(NamedTuple):
@@ -66,7 +67,8 @@ class _Worker(Generic[T]):
         self.pending.extend(batch)
         self.deadline = time.monotonic() + seconds
         with suppress(OSError):  # a dead worker is noticed when its pipe is read
-            self.pipe.send([(job.name, job.content) for job in batch])
+            # Paths as text: a Path takes as long to send as a small file to open.
+            self.pipe.send([(j.name, j.content if isinstance(j.content, bytes) else str(j.content)) for j in batch])
 
     def stop(self) -> int | None:
         self.process.kill()
@@ -83,8 +85,9 @@ def run(
 
     `task` must be picklable. A file on disk is read by the worker; the bytes of archive members are sent
     to it, with at most HELD_BYTES of them alive at a time. A file that takes longer than `seconds`, or
-    that kills a worker twice, is Lost; one that needs more than `memory` bytes meets a MemoryError
-    (on Linux). Raises DataError if workers cannot start. Closing the generator kills the workers.
+    that kills its worker, is Lost, once that has been tried with this file alone; one that needs more than
+    `memory` bytes meets a MemoryError (on Linux). Raises DataError if workers cannot start. Closing the
+    generator kills the workers.
     """
     crew = _Crew(jobs, task, workers, seconds, memory)
     try:
@@ -149,17 +152,17 @@ class _Crew(Generic[T]):
         for pipe in wait([w.pipe for w in self.workers], timeout):
             worker = next(w for w in self.workers if w.pipe is pipe)
             try:
-                result = worker.pipe.recv()
+                results = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._bury(worker)
                 continue
-            worker.deadline = time.monotonic() + self.seconds
-            if worker.ready:
-                yield worker.pending.popleft(), result
             worker.ready = True
+            worker.deadline = time.monotonic() + self.seconds
+            for result in results:
+                yield worker.pending.popleft(), result
 
     def watch(self) -> Iterator[tuple[Job, T | Lost]]:
-        """Kill the workers that are late; yield the jobs that they hung in."""
+        """Kill the workers that are late; yield the jobs that they certainly hung in."""
         now = time.monotonic()
         for worker in [w for w in self.workers if now > w.deadline and not w.pipe.poll()]:
             if not worker.ready:
@@ -167,29 +170,24 @@ class _Crew(Generic[T]):
             if worker.pending:
                 self.workers.remove(worker)
                 worker.stop()
-                job = worker.pending.popleft()
-                self._put_back(worker)
-                yield job, Lost(f"takes longer than {self.seconds:g} s to read")
+                yield from self._try_again(worker, f"takes longer than {self.seconds:g} s to read")
 
     def _bury(self, worker: _Worker[T]) -> Iterator[tuple[Job, T | Lost]]:
-        """Put a dead worker's jobs back; the one that it died of gets a second try, alone."""
+        """Take leave of a dead worker; yield the job that it certainly died of."""
         self.workers.remove(worker)
         code = worker.stop()
         self.dead_starts = 0 if worker.ready else self.dead_starts + 1
         if self.dead_starts >= 2:
             raise DataError(_no_start(code))
-        if not worker.pending:
-            return
-        job = worker.pending.popleft()
-        self._put_back(worker)
-        if job.alone:
-            yield job, Lost(f"crashes the reader ({_death(code)})")
-        else:
-            self.queue.appendleft([job._replace(alone=True)])
+        yield from self._try_again(worker, f"crashes the reader ({_death(code)})")
 
-    def _put_back(self, worker: _Worker[T]) -> None:
-        if worker.pending:
-            self.queue.appendleft(list(worker.pending))
+    def _try_again(self, worker: _Worker[T], reason: str) -> Iterator[tuple[Job, T | Lost]]:
+        """Put a lost worker's jobs back, each alone; one that was alone before is Lost for this reason."""
+        for job in reversed(worker.pending):
+            if job.alone:
+                yield job, Lost(reason)
+            else:
+                self.queue.appendleft([job._replace(alone=True)])
 
 
 def _size(job: Job) -> int:
@@ -218,22 +216,32 @@ def _serve(pipe: Connection, task: Callable[[str, bytes], Any], seconds: float, 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _limit(memory)
     _silence()
+    _keep_memory()
     alarm = getattr(signal, "alarm", lambda _: None)
     try:
-        pipe.send(None)
+        pipe.send([])
         while True:
-            for name, content in pipe.recv():
+            batch = pipe.recv()
+            results: list[Any] = []
+            due = time.monotonic() + REPORT_SECONDS
+            for name, content in batch:
                 alarm(int(seconds) + 30)  # the parent kills earlier; this is for when it is gone
-                pipe.send(_attempt(task, name, content))
+                results.append(_attempt(task, name, content))
                 alarm(0)
+                if time.monotonic() > due:
+                    pipe.send(results)
+                    results, due = [], time.monotonic() + REPORT_SECONDS
+            if results:
+                pipe.send(results)
     except (EOFError, OSError):
         return
 
 
-def _attempt(task: Callable[[str, bytes], Any], name: str, content: Path | bytes) -> Any:
+def _attempt(task: Callable[[str, bytes], Any], name: str, content: str | bytes) -> Any:
     try:
-        if isinstance(content, Path):
-            content = content.read_bytes()
+        if isinstance(content, str):
+            with open(content, "rb", buffering=0) as file:  # noqa: PTH123  # pathlib and a buffer take three times as long
+                content = file.read()
         return task(name, content)
     except OSError as error:
         return Lost(f"cannot be read: {error.strerror or error}")
@@ -256,6 +264,15 @@ def _limit(memory: int) -> None:
         now = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (now + memory, hard))
+
+
+def _keep_memory() -> None:
+    """Let the memory that one file has used be there for the next one.
+
+    glibc gives back what is free beyond a threshold, some 100 pages after each song, and then has to ask for them
+    again. A large block that is freed raises the threshold to twice its size (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    bytearray(8 * 2**20)
 
 
 def _silence() -> None:

@@ -5,6 +5,8 @@ Importing this package does not import symusic, which a machine that only trains
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import zipfile
 import zlib
@@ -64,7 +66,7 @@ def read(
     `any_meter`. Raises ReadError for a file that cannot be read or has notes of none of the parts; a part that is
     absent beside others is reported.
     """
-    data, source = _content(Path(path))
+    data, source = _content(path)
     return read_bytes(data, source, parts=parts, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter)
 
 
@@ -115,21 +117,25 @@ def read_raw(path: str | Path | bytes, *, published: bool = False) -> RawNotes:
 
     With `published` a MIDI file is read note by note as the published implementation does. Raises ReadError.
     """
-    data, source = (path, "music") if isinstance(path, bytes) else _content(Path(path))
+    data, source = (path, "music") if isinstance(path, bytes) else _content(path)
     return _reading(data, source, lambda raw: raw, published)
 
 
-def _content(path: Path) -> tuple[bytes, str]:
+def _content(path: str | Path) -> tuple[bytes, str]:
     """Return what is in a file, and its name; raises ReadError."""
     source = str(path)
     try:
-        if path.is_dir():
-            raise ReadError(source, "is a folder; wanted a MIDI file or an LPD npz")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1), source
+        # Opened without pathlib and a buffer, which take a tenth of the time that a small file does.
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            if 0 < os.fstat(file.fileno()).st_size <= MAX_BYTES:
+                return file.read(), source
+            with io.BufferedReader(file) as pieces:  # too large, or a pipe, which does not say
+                return pieces.read(MAX_BYTES + 1), source
     except FileNotFoundError:
         raise ReadError(source, "does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises again what was wrong with the name
+            raise ReadError(source, "is a folder; wanted a MIDI file or an LPD npz") from None
         raise ReadError(source, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
 
 

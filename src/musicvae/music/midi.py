@@ -50,22 +50,24 @@ def read_midi(data: bytes, source: str) -> RawNotes:
         what = " ".join(str(error).split())[:160] or type(error).__name__
         raise ReadError(source, f"is a damaged MIDI file ({what}). Open it in an editor and save it again") from error
 
-    columns: list[tuple[NDArray[np.int64], ...]] = []
+    tracks: list[Track] = []
+    columns: list[tuple[NDArray[np.integer], ...]] = []
     for track in midi.tracks:
+        is_drum = track.is_drum
+        tracks.append(Track(0 if is_drum else track.program, is_drum))
         notes = track.notes.numpy()
-        start, length, pitch, velocity = (notes[name].astype(np.int64) for name in _COLUMNS)
-        columns.append((start, start + length, pitch, velocity))
+        columns.append((notes["time"], notes["duration"], notes["pitch"], notes["velocity"]))
+    start, length, pitch, velocity, track_of = join_tracks(columns)
     marks, tempos = midi.time_signatures, midi.tempos.numpy()
     meters = tuple((int(m.time), int(m.numerator), int(m.denominator)) for m in marks)
     ends = [int(m.time) for m in midi.markers if m.text == _END]
-    start, stop, pitch, velocity, track_of = join_tracks(columns)
     return RawNotes(
         start,
-        stop,
+        start + length,
         pitch,
         velocity,
         track_of,
-        tuple(Track(0 if t.is_drum else int(t.program), bool(t.is_drum)) for t in midi.tracks),
+        tuple(tracks),
         ticks_per_beat,
         meters=meters,
         tempos=tempos_of(tempos["time"], tempos["mspq"], changes),
@@ -185,6 +187,3 @@ def tempos_of(ticks: NDArray[np.integer], micros: NDArray[np.integer], changes: 
     marks = np.empty((len(ticks), 2))
     marks[:, 0], marks[:, 1] = ticks, 60e6 / micros
     return marks
-
-
-_COLUMNS = ("time", "duration", "pitch", "velocity")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from musicvae.errors import CodecError, ReadError
 from musicvae.music.raw import RawNotes
-from musicvae.music.score import GRIDS, Change, Reading, Report, Score, Struck, one_key_one_note, steps_per_bar
+from musicvae.music.score import GRIDS, PARTS, Change, Reading, Report, Score, frozen, one_key_one_note, steps_per_bar
 
-__all__ = ["MAX_BARS", "Placed", "count_struck", "place", "quantize"]
+__all__ = ["MAX_BARS", "Placed", "place", "quantize"]
 
 MAX_BARS = 10_000
 """Longest Score that is read. Legal MIDI may put a note 139,810 bars after the others."""
@@ -51,9 +52,39 @@ class Placed(NamedTuple):
         """Steps a bar."""
         return steps_per_bar(self.steps_per_beat, self.meter)
 
-    def bars(self, onset: NDArray[np.int64]) -> int:
+    def bars(self, onset: NDArray[np.integer]) -> int:
         """Return how many bars a Score with these onsets has: as many as they reach into, or as the file says."""
         return min(max(1 + int(onset.max(initial=0)) // self.per_bar, self.least), MAX_BARS)
+
+    def scores(self, columns: Sequence[NDArray[np.int64]], parts: Sequence[int]) -> list[Score]:
+        """Return a Score for each keyboard, of the part given for it (index into PARTS), all of them of one length.
+
+        `columns` are onset, pitch, duration and velocity, pitch p of keyboard k as 128 k + p. What sharing a keyboard
+        changes (see `one_key_one_note`) is added to `changes`.
+        """
+        struck = one_key_one_note(*columns)
+        _count(self.changes, "merged: same key on the same step", struck.merged)
+        _count(self.changes, "cut: its key is struck again", struck.cut)
+        bars = self.bars(struck.onset)
+        edges = [0, *np.searchsorted(struck.pitch >> 7, np.arange(len(parts)), side="right").tolist()]
+        # Sorted and in range already, hence not by way of `Score.of`.
+        onset, pitch, duration, velocity = map(frozen, (struck.onset, struck.pitch & 127, *struck[2:4]))
+        scores = []
+        for part, first, stop in zip(parts, edges[:-1], edges[1:], strict=True):
+            scores.append(
+                Score(
+                    onset[first:stop],
+                    pitch[first:stop],
+                    duration[first:stop],
+                    velocity[first:stop],
+                    frozen(np.full(stop - first, part)),
+                    bars=bars,
+                    steps_per_beat=self.steps_per_beat,
+                    meter=self.meter,
+                    tempo=self.tempo,
+                )
+            )
+        return scores
 
 
 def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: bool = False) -> Reading:
@@ -63,15 +94,7 @@ def quantize(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: boo
     ends there. The Score is as many bars long as the onsets reach into, or as the file says. Raises ReadError.
     """
     placed = place(raw, source, steps_per_beat, any_meter)
-    struck = one_key_one_note(*placed.columns)
-    count_struck(placed.changes, struck)
-    score = Score.of(
-        *struck[:4],
-        bars=placed.bars(struck.onset),
-        steps_per_beat=steps_per_beat,
-        meter=placed.meter,
-        tempo=placed.tempo,
-    )
+    (score,) = placed.scores(placed.columns, [PARTS.index("piano")])
     return Reading(score, Report(source, len(raw.start), len(score), tuple(placed.changes)))
 
 
@@ -87,52 +110,55 @@ def place(raw: RawNotes, source: str, steps_per_beat: int = 4, any_meter: bool =
         raise CodecError(f"steps_per_beat is {steps_per_beat}; wanted one of {', '.join(map(str, GRIDS))}")
     changes = list(raw.changes)
     ticks = raw.ticks_per_beat
-    keep = np.ones(len(raw.start), dtype=np.bool_)
-    stretch = _Stretch(0, math.inf, (4, 4))
+    stretch, notes = _Stretch(0, math.inf, (4, 4)), raw
     if not any_meter:
-        stretch, keep = _choose_meter(raw, steps_per_beat, changes)
+        stretch, notes = _choose_meter(raw, steps_per_beat, changes)
     try:
         per_bar = steps_per_bar(steps_per_beat, stretch.meter)
     except CodecError as error:
         raise ReadError(source, f"{error}. Count bars in 4/4 instead with --any-meter, or use a finer grid") from error
 
-    start = raw.start - stretch.start
-    onset = _round(start, steps_per_beat, ticks)
-    length = raw.stop - raw.start
-    duration = _round(length, steps_per_beat, ticks)
-    pitch, velocity, track = raw.pitch, raw.velocity, raw.track
     last = MAX_BARS * per_bar
-    near = onset < last
-    _count(changes, f"dropped: begins after bar {MAX_BARS}", int((keep & ~near).sum()))
-    keep &= near
-    if not keep.all():
-        onset, duration, pitch, velocity, track, start, length = (
-            c[keep] for c in (onset, duration, pitch, velocity, track, start, length)
-        )
+    onset, moved = _round(notes.start - stretch.start, steps_per_beat, ticks)
+    if far := int(np.count_nonzero(onset >= last)):
+        _count(changes, f"dropped: begins after bar {MAX_BARS}", far)
+        notes = notes.select(onset < last)
+        onset, moved = _round(notes.start - stretch.start, steps_per_beat, ticks)
     if not len(onset):
         raise ReadError(source, "has no notes left: " + "; ".join(f"{c.reason} ({c.notes})" for c in changes))
+    duration, rounded = _round(notes.stop - notes.start, steps_per_beat, ticks)
 
-    _count(changes, "moved: onset off the grid", int(((start * steps_per_beat) % ticks != 0).sum()))
-    _count(changes, "rounded: length off the grid", int(((length * steps_per_beat) % ticks != 0).sum()))
-    _count(changes, "lengthened: shorter than half a step", int((duration < 1).sum()))
-    _count(changes, f"cut: longer than {MAX_BARS} bars", int((duration > last).sum()))
-    duration = np.clip(duration, 1, last)
+    _count(changes, "moved: onset off the grid", moved)
+    _count(changes, "rounded: length off the grid", rounded)
+    _count(changes, "lengthened: shorter than half a step", int(np.count_nonzero(duration < 1)))
+    _count(changes, f"cut: longer than {MAX_BARS} bars", int(np.count_nonzero(duration > last)))
+    duration = np.minimum(np.maximum(duration, 1), last)
 
     least = 0
     if raw.length is not None and stretch.start == 0 and stretch.stop == math.inf:
         least = raw.length * steps_per_beat // (ticks * per_bar)
-    return Placed(onset, pitch, duration, velocity, track, stretch.meter, steps_per_beat, raw.tempo, least, changes)
+    return Placed(
+        onset,
+        notes.pitch,
+        duration,
+        notes.velocity,
+        notes.track,
+        stretch.meter,
+        steps_per_beat,
+        raw.tempo,
+        least,
+        changes,
+    )
 
 
-def count_struck(changes: list[Change], struck: Struck) -> None:
-    """Report what notes lost that share a keyboard."""
-    _count(changes, "merged: same key on the same step", struck.merged)
-    _count(changes, "cut: its key is struck again", struck.cut)
+def _round(ticks: NDArray[np.int64], steps_per_beat: int, ticks_per_beat: int) -> tuple[NDArray[np.int64], int]:
+    """Return ticks as steps, halves upwards, and how many were off the grid.
 
-
-def _round(ticks: NDArray[np.int64], steps_per_beat: int, ticks_per_beat: int) -> NDArray[np.int64]:
-    """Return ticks as steps, halves upwards; in whole numbers, so that every machine agrees."""
-    return (2 * ticks * steps_per_beat + ticks_per_beat) // (2 * ticks_per_beat)
+    In whole numbers, so that every machine agrees.
+    """
+    exact = ticks * steps_per_beat
+    steps = (exact + ticks_per_beat // 2) // ticks_per_beat
+    return steps, int(np.count_nonzero(steps * ticks_per_beat != exact))
 
 
 def _count(changes: list[Change], reason: str, notes: int) -> None:
@@ -140,9 +166,11 @@ def _count(changes: list[Change], reason: str, notes: int) -> None:
         changes.append(Change(reason, notes))
 
 
-def _choose_meter(raw: RawNotes, steps_per_beat: int, changes: list[Change]) -> tuple[_Stretch, NDArray[np.bool_]]:
-    """Return the stretch to keep and which notes are in it; report what is left out."""
+def _choose_meter(raw: RawNotes, steps_per_beat: int, changes: list[Change]) -> tuple[_Stretch, RawNotes]:
+    """Return the stretch to keep and the notes in it; report what is left out."""
     stretches = _stretches(raw, changes)
+    if len(stretches) == 1:
+        return stretches[0], raw
     end = int(raw.stop.max())
     bounds = np.array([s.start for s in stretches[1:]], dtype=np.int64)
     # A note up to half a step early is rounded to the first step of the stretch that it leads.
@@ -167,7 +195,7 @@ def _choose_meter(raw: RawNotes, steps_per_beat: int, changes: list[Change]) -> 
     for name, count in left.items():
         what = f"another stretch of {name}" if name == f"{kept.meter[0]}/{kept.meter[1]}" else f"in {name}"
         changes.append(Change(f"dropped: {what}; kept is {kept.meter[0]}/{kept.meter[1]} from bar {begins}", count))
-    return kept, owner == best
+    return kept, raw.select(owner == best)
 
 
 def _stretches(raw: RawNotes, changes: list[Change]) -> list[_Stretch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -119,14 +119,12 @@ def of_programs(raw: RawNotes, source: str, programs: Collection[int]) -> RawNot
     )
 
 
-def join_tracks(columns: list[tuple[NDArray[np.int64], ...]]) -> tuple[NDArray[np.int64], ...]:
-    """Return start, stop, pitch, velocity and track of all tracks, each given as its first four, as five columns."""
+def join_tracks(columns: Sequence[Sequence[NDArray[np.integer]]]) -> tuple[NDArray[np.int64], ...]:
+    """Return the four columns of all tracks, each track's after that of the one before, and of each note its track."""
     if not columns:
         return tuple(np.zeros(0, dtype=np.int64) for _ in range(5))
-    if len(columns) == 1:
-        return *columns[0], np.zeros(len(columns[0][0]), dtype=np.int64)
     track = np.repeat(np.arange(len(columns)), [len(c[0]) for c in columns])
-    return *(np.concatenate(column) for column in zip(*columns, strict=True)), track
+    return *(np.concatenate(column, dtype=np.int64) for column in zip(*columns, strict=True)), track
 
 
 def programs_text(programs: Collection[int]) -> str:

@@ -83,7 +83,7 @@ class Score:
             if bad.size:
                 raise CodecError(f"{name} of note {bad[0]} is {column[bad[0]]}; wanted {low} to {high}")
         order = np.lexsort((columns[2], columns[1], columns[4], columns[0]))
-        o, p, d, v, k = (_frozen(c[order]) for c in columns)
+        o, p, d, v, k = (frozen(c[order]) for c in columns)
         return cls(o, p, d, v, k, bars=bars, steps_per_beat=steps_per_beat, meter=meter, tempo=float(tempo))
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class Score:
 
     def select(self, keep: NDArray[np.bool_]) -> Score:
         """Return the notes where `keep` (N,) is true; the length stays."""
-        onset, pitch, duration, velocity, part = (_frozen(c[keep]) for c in self.columns)
+        onset, pitch, duration, velocity, part = (frozen(c[keep]) for c in self.columns)
         return replace(self, onset=onset, pitch=pitch, duration=duration, velocity=velocity, part=part)
 
     def cut(self, first: int, bars: int) -> Score:
@@ -135,7 +135,7 @@ class Score:
         start, stop = first * self.steps_per_bar, (first + bars) * self.steps_per_bar
         inside = self.select((self.onset >= start) & (self.onset < stop))
         duration = np.minimum(inside.duration, stop - inside.onset).astype(np.int32)
-        return replace(inside, onset=_frozen(inside.onset - np.int32(start)), duration=_frozen(duration), bars=bars)
+        return replace(inside, onset=frozen(inside.onset - np.int32(start)), duration=frozen(duration), bars=bars)
 
     def transpose(self, semitones: int) -> Score:
         """Return the Score moved by `semitones`; raises CodecError if a pitch leaves 0–127."""
@@ -194,7 +194,7 @@ class Reading(NamedTuple):
 
 
 class Struck(NamedTuple):
-    """Notes as one keyboard plays them; see `one_key_one_note`. Columns (M,), sorted by pitch, then onset."""
+    """Notes as keyboards play them; see `one_key_one_note`. Columns (M,), sorted by keyboard, onset and pitch."""
 
     onset: NDArray[np.int64]
     pitch: NDArray[np.int64]
@@ -210,23 +210,29 @@ def one_key_one_note(onset: ArrayLike, pitch: ArrayLike, duration: ArrayLike, ve
     """Let notes (N,) share one keyboard: what MIDI can say of a part, and what a piano can play.
 
     Notes with one onset and pitch become one, as long and as loud as the longest and the loudest of them; a note that
-    still sounds when its key is struck again ends there.
+    still sounds when its key is struck again ends there. Onsets are at least 0. Pitches from 128 up are keys of further
+    keyboards: pitch p of keyboard k is 128 k + p.
     """
     onset, pitch, duration, velocity = (np.asarray(c, dtype=np.int64) for c in (onset, pitch, duration, velocity))
-    order = np.lexsort((onset, pitch))
-    onset, pitch, duration, velocity = onset[order], pitch[order], duration[order], velocity[order]
-    new = np.ones(len(onset), dtype=np.bool_)
-    new[1:] = (np.diff(onset) != 0) | (np.diff(pitch) != 0)
+    span = 1 + int(onset.max(initial=0)) + int(duration.max(initial=0))
+    place = ((pitch >> 7) * span + onset) * 128 + (pitch & 127)  # in the order wanted
+    order = np.argsort(place, kind="stable")  # files are nearly in order, which this kind of sort makes use of
+    place, onset, pitch, duration, velocity = (c[order] for c in (place, onset, pitch, duration, velocity))
+    new = np.ones(len(place), dtype=np.bool_)
+    np.not_equal(place[1:], place[:-1], out=new[1:])
     first = np.flatnonzero(new)
-    merged = len(onset) - len(first)
+    merged = len(new) - len(first)
     if merged:
-        duration, velocity = np.maximum.reduceat(duration, first), np.maximum.reduceat(velocity, first)
         onset, pitch = onset[first], pitch[first]
-    again = np.diff(pitch) == 0
-    gap = np.diff(onset)
-    cut = again & (duration[:-1] > gap)
-    duration[:-1][cut] = gap[cut]
-    return Struck(onset, pitch, duration, velocity, merged, int(cut.sum()))
+        duration, velocity = np.maximum.reduceat(duration, first), np.maximum.reduceat(velocity, first)
+    # Key by key, in one number a note: those of two keys are further apart than any note is long.
+    by_key = np.argsort(pitch.astype(np.min_scalar_type(int(pitch.max(initial=0)))), kind="stable")
+    number, length = (pitch * span + onset)[by_key], duration[by_key]
+    gap = number[1:] - number[:-1]
+    cut = int(np.count_nonzero(length[:-1] > gap))
+    np.minimum(length[:-1], gap, out=length[:-1])
+    duration[by_key] = length
+    return Struck(onset, pitch, duration, velocity, merged, cut)
 
 
 def steps_per_bar(steps_per_beat: int, meter: tuple[int, int]) -> int:
@@ -239,7 +245,8 @@ def steps_per_bar(steps_per_beat: int, meter: tuple[int, int]) -> int:
     return steps
 
 
-def _frozen(column: NDArray[np.integer]) -> NDArray[np.int32]:
-    frozen = np.ascontiguousarray(column, dtype=np.int32)
-    frozen.setflags(write=False)
-    return frozen
+def frozen(column: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return a column as Scores have it: int32, read-only."""
+    result = np.ascontiguousarray(column, dtype=np.int32)
+    result.setflags(write=False)
+    return result

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from musicvae.errors import CodecError
-from musicvae.music.quantize import Placed, count_struck, place, quantize
+from musicvae.music.quantize import Placed, place, quantize
 from musicvae.music.raw import RawNotes, Track, of_programs, programs_text
-from musicvae.music.score import PARTS, Change, Reading, Report, Score, one_key_one_note
+from musicvae.music.score import PARTS, Change, Reading, Report, Score
 
 __all__ = ["BASS", "MELODY", "PIANO", "Song", "Voice", "read_parts", "song_of"]
 
@@ -147,7 +147,7 @@ def _together(placed: Placed, tracks: tuple[Track, ...], groups: list[_Group], f
 
 def _here(placed: Placed) -> list[int]:
     """Return the tracks that have notes on the grid, in the order of the file."""
-    return [int(i) for i in np.unique(placed.track)]
+    return np.flatnonzero(np.bincount(placed.track)).tolist()
 
 
 def _pitched(raw: RawNotes, track: int) -> bool:
@@ -172,28 +172,13 @@ def _fullest(placed: Placed, tracks: list[int]) -> int:
 
 def _voices(placed: Placed, tracks: tuple[Track, ...], groups: list[_Group]) -> tuple[Voice, ...]:
     """Return a voice for each group, as long as all of them together; report what one keyboard each changes."""
-    bound = np.searchsorted(placed.track, np.arange(len(tracks) + 1))
-    lengths = [sum(int(bound[i + 1] - bound[i]) for i in group.tracks) for group in groups]
-    index = np.concatenate([np.arange(bound[i], bound[i + 1]) for group in groups for i in group.tracks])
-    onset, pitch, duration, velocity = (column[index] for column in placed.columns)
-    bars = placed.bars(onset)
-    # All voices in one go: keys of different voices are different keys.
-    struck = one_key_one_note(onset, pitch + 128 * np.repeat(np.arange(len(groups)), lengths), duration, velocity)
-    count_struck(placed.changes, struck)
-    edges = np.searchsorted(struck.pitch, 128 * np.arange(len(groups) + 1)).tolist()
-    voices = []
-    for number, group in enumerate(groups):
-        mine = slice(edges[number], edges[number + 1])
-        score = Score.of(
-            struck.onset[mine],
-            struck.pitch[mine] - 128 * number,
-            struck.duration[mine],
-            struck.velocity[mine],
-            PARTS.index(group.part),
-            bars=bars,
-            steps_per_beat=placed.steps_per_beat,
-            meter=placed.meter,
-            tempo=placed.tempo,
-        )
-        voices.append(Voice(group.part, tracks[group.tracks[0]].program, score))
-    return tuple(voices)
+    bound = np.searchsorted(placed.track, np.arange(len(tracks) + 1)).tolist()
+    lengths = [sum(bound[i + 1] - bound[i] for i in group.tracks) for group in groups]
+    stretches = [slice(bound[i], bound[i + 1]) for group in groups for i in group.tracks]
+    onset, pitch, duration, velocity = (np.concatenate([column[s] for s in stretches]) for column in placed.columns)
+    # All voices in one go, each on a keyboard of its own.
+    pitch += 128 * np.repeat(np.arange(len(groups)), lengths)
+    scores = placed.scores((onset, pitch, duration, velocity), [PARTS.index(group.part) for group in groups])
+    return tuple(
+        Voice(group.part, tracks[group.tracks[0]].program, score) for group, score in zip(groups, scores, strict=True)
+    )
