@@ -273,6 +273,28 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
     writer.join()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_without_end_is_not_read_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("musicvae.music.MAX_BYTES", 1000)
+    os.mkfifo(tmp_path / "song.mid")
+    stopped = []
+
+    def write() -> None:
+        with (tmp_path / "song.mid").open("wb", buffering=0) as file:
+            try:
+                for _ in range(100):
+                    file.write(bytes(2**16))
+            except BrokenPipeError:
+                stopped.append(True)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(ReadError, match="is larger than"):
+        read(tmp_path / "song.mid")
+    writer.join()
+    assert stopped
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(tmp_path):
     path = tmp_path / "secret.mid"
