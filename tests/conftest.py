@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +105,16 @@ def toy(
     first_input: str = "start",
     embedding: int = 8,
     head_hidden: int = 8,
+    roll: int = 0,
+    z: int = 6,
     **train: object,
 ) -> Config:
     return Config(
         codec=CodecConfig(kind=kind, max_notes=8),  # type: ignore[arg-type]
         model=ModelConfig(
             bars=bars,
-            z=6,
+            z=z,
+            roll=roll,
             encoder=encoder,  # type: ignore[arg-type]
             decoder=decoder,  # type: ignore[arg-type]
             first_input=first_input,  # type: ignore[arg-type]
@@ -149,8 +156,9 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 torch.manual_seed(1)
                 network = MusicVAE(spec, config.model)
             with torch.no_grad():
-                for parameter in network.parameters():  # a fresh network hears little of z
-                    parameter.mul_(4)
+                for name, parameter in network.named_parameters():  # a fresh network hears little of z
+                    if not name.startswith(("conductor.cells", "conductor.direct")) and ".hints." not in name:
+                        parameter.mul_(4)
                 if spec.end is not None:
                     network.decoders[0].heads.out[0].bias[-1] -= 4  # fewer ends
             made[key] = tmp_path_factory.mktemp("bundle") / key
@@ -158,3 +166,53 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return bundle
+
+
+# --------------------------------------------------------------------------------------------- pages in a browser
+@pytest.fixture(scope="session")
+def serving() -> Callable[[Any], contextlib.AbstractContextManager[str]]:
+    """Serve an application on a port of its own: `with serving(app) as address`."""
+
+    @contextlib.contextmanager
+    def serve(app: Any) -> Iterator[str]:
+        import uvicorn
+
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none"))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium."""
+    library = pytest.importorskip("playwright.sync_api")
+    from browser import CHROMIUM
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    arguments = ["--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # Chromium's sandbox does not work for root
+    with library.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go, to be looked at: the folder that MUSICVAE_SHOTS names. No test depends on them."""
+    named = os.environ.get("MUSICVAE_SHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -137,8 +137,12 @@ class ModelConfig:
     embedding: int = 128
     """Width of the learned vector that stands for a slot at the input of encoder and decoder; 0: one-hot, as the
     paper."""
+    roll: int = 0
+    """Numbers a bar on the linear way past the LSTMs, from what stands in a bar to the latent vector and back, which
+    begins with the principal components of the music (hierarchical encoder and decoder only); 0: none (the paper's).
+    The encoder then reads bars by it, not slot by slot."""
     bar_hidden: tuple[int, ...] = (128, 128)
-    """LSTM units a direction over the slots of a bar (hierarchical encoder only)."""
+    """LSTM units a direction over the slots of a bar (hierarchical encoder without a roll only)."""
     encoder_hidden: tuple[int, ...] = (160, 160)
     """LSTM units a direction over the bars (hierarchical) or over all slots (flat)."""
     conductor_hidden: tuple[int, ...] = (192, 192)
@@ -157,6 +161,13 @@ class ModelConfig:
         for name in ("bar_hidden", "encoder_hidden", "conductor_hidden", "decoder_hidden"):
             sizes = getattr(self, name)
             _require(f"model.{name}", sizes, len(sizes) > 0 and min(sizes) >= 1, "a size of at least 1 for each layer")
+        _require("model.roll", self.roll, self.roll >= 0, "at least 0")
+        if self.roll:
+            whole = self.encoder == self.decoder == "hierarchical"
+            _require("model.roll", self.roll, whole, "0, or a hierarchical encoder and decoder")
+            _require("model.head_hidden", self.head_hidden, self.head_hidden > 0, "at least 1 with model.roll")
+            room = f"at most model.bars · model.roll = {self.bars * self.roll}"
+            _require("model.z", self.z, self.z <= self.bars * self.roll, room)
         flat = self.decoder == "flat" and self.first_input == "previous"
         _require("model.first_input", self.first_input, not flat, "start: a flat decoder is never begun anew")
 

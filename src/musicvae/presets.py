@@ -22,22 +22,22 @@ _TINY = ModelConfig(
     decoder_hidden=(32, 32),
     head_hidden=16,
 )
-_LARGE = ModelConfig(
+_PIANO_16 = ModelConfig(
     z=512,
-    embedding=256,
-    bar_hidden=(256, 256),
-    encoder_hidden=(512, 512),
-    conductor_hidden=(512, 512),
-    decoder_hidden=(1024, 1024),
-    head_hidden=384,
+    roll=320,
+    encoder_hidden=(256, 256),
+    conductor_hidden=(384, 384),
+    decoder_hidden=(384,),
 )
+_PIANO_2 = replace(_PIANO_16, bars=2, roll=384, encoder_hidden=(256,))
+_LITTLE = LossConfig(beta=0.1, beta_schedule="annealed", beta_rate=0.9998, free_bits=0)
 _PIANO = {
     "piano-16bar-small": Config(train=TrainConfig(lr=2e-3)),
     "piano-2bar-small": Config(
         model=replace(_SMALL, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=128, lr=2e-3)
     ),
-    "piano-16bar": Config(model=_LARGE, train=TrainConfig(batch=128)),
-    "piano-2bar": Config(model=replace(_LARGE, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=512)),
+    "piano-16bar": Config(model=_PIANO_16, loss=_LITTLE, train=TrainConfig(batch=16)),
+    "piano-2bar": Config(model=_PIANO_2, loss=_LITTLE, train=TrainConfig()),
     "piano-2bar-tiny": Config(
         model=_TINY, loss=LossConfig(free_bits=8), train=TrainConfig(batch=16, validation_clips=64)
     ),

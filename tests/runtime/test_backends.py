@@ -33,6 +33,10 @@ KINDS: list[tuple[str, int, dict[str, Any]]] = [
     ("flat", 16, {}),
     ("hierarchical", 2, PREVIOUS),
     ("flat", 3, FLAT),
+    ("hierarchical", 2, {"roll": 12}),
+    ("hierarchical", 2, {"roll": 12, **PREVIOUS}),
+    ("hierarchical", 2, {"kind": "drums", "roll": 12}),
+    ("hierarchical", 2, {"kind": "trio", "roll": 12, **PREVIOUS}),
     ("flat", 2, {"kind": "melody", **FLAT, **PLAIN}),
     ("hierarchical", 2, {"kind": "melody"}),
     ("flat", 2, {"kind": "drums", **FLAT, **PLAIN}),
@@ -80,7 +84,10 @@ class Recorder:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 3.0])
 def test_one_noise_one_music(pair, temperature):
-    """The same notes from both; logits all along the way within 1e-4 (measured: below 4e-6, logits up to 13)."""
+    """The same notes from both; logits all along the way within 1e-4 (measured: below 4e-6, logits up to 13).
+
+    With a roll there are logits of 1,000 and more, of which float32 knows no more than four places.
+    """
     recorders = [Recorder(model.backend) for model in pair]
     drawn = []
     for recorder in recorders:
@@ -93,7 +100,7 @@ def test_one_noise_one_music(pair, temperature):
         assert a.shape == b.shape
         real = (a > -1e8) & (b > -1e8)
         assert ((a > -1e8) == (b > -1e8)).all()
-        assert np.abs(a - b)[real].max() <= 1e-4
+        assert (np.abs(a - b) / np.maximum(1, np.abs(a)))[real].max() <= 1e-4
     clips = [model.sample(9, seed=6, temperature=temperature) for model in pair]
     assert clips[0] == clips[1]
     assert sum(map(len, clips[0])) > 10
@@ -170,6 +177,7 @@ WIDE = {"decoder_hidden": (96, 64), "conductor_hidden": (32, 24)}
 INT8_KINDS = [
     {},
     {"kind": "piano", "head_hidden": 0},
+    {"kind": "piano", "roll": 12},
     {"kind": "melody", "embedding": 0, "head_hidden": 0},
     {"kind": "drums", "decoder": "flat"},
     {"kind": "trio"},

@@ -19,6 +19,8 @@ from musicvae.train.device import Limit, gemm_rate, limit
 STRUCTURES: dict[str, dict[str, Any]] = {
     "piano": {},
     "piano-flat": {"encoder": "flat", "decoder": "flat"},
+    "piano-roll": {"roll": 8},
+    "trio-roll": {"kind": "trio", "roll": 8},
     "piano-linear": {"head_hidden": 0},
     "melody-paper": {"kind": "melody", "encoder": "flat", "embedding": 0, "head_hidden": 0},
     "drums-bits": {"kind": "drums", "embedding": 0},
@@ -41,6 +43,10 @@ def counted(config: Config) -> tuple[int, int, int, int]:
         r"encoder\.slots\.": SLOTS,
         r"encoder\.clip\.": SLOTS if sizes.encoder == "flat" else sizes.bars,
         r"encoder\.(mu|sigma)\.": 1,
+        r"encoder\.(bar|more)\.": sizes.bars,
+        r"conductor\.direct\.": 1,
+        r"conductor\.(more|cells)\.": sizes.bars,
+        r"decoders\.\d+\.hints\.": 0,
         r"conductor\.lstm\.": sizes.bars,
         r"conductor\.initial\.": 1,
         r"decoders\.\d+\.initial\.": rows,
@@ -58,7 +64,7 @@ def counted(config: Config) -> tuple[int, int, int, int]:
         if re.search(r"(decoders\.\d+\.lstm\.layers|encoder\.(slots|clip)\.\w+)\.0\.weight_ih", name):
             reads = model.decoders[int(decoder[1])] if decoder else model.encoder
             first = decoder or (name.startswith("encoder.slots") == (sizes.encoder == "hierarchical"))
-            one_hot = reads.embedding.width if first and sizes.embedding == 0 else 0
+            one_hot = reads.embedding.width if first and sizes.embedding == 0 and (decoder or not sizes.roll) else 0
             given = width - reads.embedding.width if decoder else 0
             spared_lstm += height * (one_hot * SLOTS + given * (SLOTS - rows))
         elif decoder and ".heads.hidden." in name:

@@ -26,6 +26,8 @@ STRUCTURES: dict[str, dict[str, Any]] = {
     "piano": {"hide": 0.1},
     "piano-flat": {"encoder": "flat", "decoder": "flat", "sampling": "constant", "sampling_rate": 0.5},
     "piano-previous": {"first_input": "previous"},
+    "piano-roll": {"roll": 16},
+    "trio-roll": {"kind": "trio", "roll": 16, "embedding": 0},
     "melody": {"kind": "melody", "encoder": "flat", "decoder": "flat", "embedding": 0, "head_hidden": 0},
     "drums": {"kind": "drums", "embedding": 0},
     "trio": {"kind": "trio", "first_input": "previous", "sampling": "constant", "sampling_rate": 0.5},
@@ -55,7 +57,9 @@ def on_meta(updates: Updates, monkeypatch: pytest.MonkeyPatch) -> Updates:
     updates.parameters = list(model.parameters())
     updates.device, updates.clips = meta, Resident(updates.clips.clips, meta)
     updates.optimizer = SimpleNamespace(  # type: ignore[assignment]  # the fused one knows no such device
-        param_groups=[{}], step=lambda: None, zero_grad=lambda set_to_none: model.zero_grad(set_to_none=set_to_none)
+        param_groups=[{"share": 1.0}],
+        step=lambda: None,
+        zero_grad=lambda set_to_none: model.zero_grad(set_to_none=set_to_none),
     )
     monkeypatch.setattr(step, "autocast", lambda device, amp: torch.autocast("cpu", enabled=False))
     monkeypatch.setattr(feeding, "device_gumbel", lambda seed, shape, device: torch.empty(shape, device=device))
@@ -185,3 +189,20 @@ def test_reading_late_changes_nothing(made):
     assert late.read() == found
     assert late.read() == []
     assert all(map(torch.equal, state(early), state(late)))
+
+
+# ------------------------------------------------------------------------------------------------ slow maps
+def test_maps_that_begin_with_components_learn_slowly(toy_data, toy_config):
+    """The first update of Adam moves every weight that has a gradient by the learning rate of its group."""
+    config = toy_config(roll=16, warmup=0, lr=1e-3)
+    updates = updates_of(toy_data, config)
+    model = updates.forward.model
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    updates.update(0)
+    moved = {name: float((value.detach() - before[name]).abs().max()) for name, value in model.named_parameters()}
+    slow = {
+        name for name in moved if name.startswith(("encoder.bar", "encoder.mu", "conductor.direct", "conductor.cells"))
+    }
+    assert len(slow) == 8
+    assert {name for name, most in moved.items() if most > 2e-4} == {n for n in moved if n not in slow and moved[n] > 0}
+    assert all(moved[name] == pytest.approx(1e-4, rel=0.02) for name in slow)

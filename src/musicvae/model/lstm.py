@@ -87,6 +87,10 @@ class BiLSTM(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(N, T, inputs) and lengths (N,) of at least 1 (None: all T) → (N, 2 · hidden)."""
+        return self.ends(self.outputs(x, lengths), lengths)
+
+    def outputs(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(N, T, inputs) and lengths (N,) → outputs of the last layer (N, T, 2 · hidden), junk behind an end."""
         rows = torch.arange(x.shape[0], device=x.device)
         if lengths is not None:
             last = send(lengths, x.device) - 1  # (N,)
@@ -98,9 +102,17 @@ class BiLSTM(nn.Module):
             else:
                 backward = behind(x[rows[:, None], mirror])[0][rows[:, None], mirror]
             x = torch.cat([forward, backward], dim=-1)  # (N, T, 2 · hidden)
-        hidden = x.shape[-1] // 2
-        end = x[:, -1, :hidden] if lengths is None else x[rows, last, :hidden]
-        return torch.cat([end, x[:, 0, hidden:]], dim=-1)
+        return x
+
+    def ends(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the last of each direction (N, 2 · hidden), of outputs (N, T, 2 · hidden)."""
+        hidden = outputs.shape[-1] // 2
+        if lengths is None:
+            end = outputs[:, -1, :hidden]
+        else:
+            rows = torch.arange(outputs.shape[0], device=outputs.device)
+            end = outputs[rows, send(lengths, outputs.device) - 1, :hidden]
+        return torch.cat([end, outputs[:, 0, hidden:]], dim=-1)
 
 
 def by_length(lengths: Tensor, groups: int) -> list[tuple[Tensor, int]]:

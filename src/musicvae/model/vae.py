@@ -3,7 +3,11 @@
     tokens ─ Encoder ─► mu, sigma ─► z ─ Conductor ─► one embedding a bar ─ Decoder of each stream ─► logits
 
 Axes: B clips, U bars, S slots a bar, F fields of a slot, N rows that a decoder works on side by side, T slots of a row,
-M slots that are not padding, E embedding, C what a row is decoded from, H decoder, Z latent.
+M slots that are not padding, E embedding, C what a row is decoded from, H decoder, Z latent, G cells of a bar,
+K numbers that sum them up.
+
+With a roll there is a second, linear way beside the LSTMs, from the cells of each bar into mu and from z to the logits
+(roll.py; ours, not the paper's).
 
 A hierarchical decoder draws every bar from its own embedding, so all bars of all clips are one batch (N = B·U, T = S,
 C = conductor): under teacher forcing it is one LSTM call over N short sequences (a few calls, by length, so that little
@@ -12,7 +16,7 @@ of it is padding). A flat decoder draws all bars of a clip in one row from z (N 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,6 +25,8 @@ from torch.nn import functional
 
 from musicvae.config import Field, ModelConfig, TokenSpec
 from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars, send
+from musicvae.model.roll import Cells, NoteHints, SlotHints
+from musicvae.model.slots import SlotEmbedding, begin_with_nothing, sum_
 
 __all__ = ["MusicVAE", "Output", "PackedLogits"]
 
@@ -50,41 +56,6 @@ class Output(NamedTuple):
     """Teacher-forced logits."""
 
 
-# ---------------------------------------------------------------------------------------------- shared
-class SlotEmbedding(nn.Module):
-    """Turns the fields of a slot into one vector: the sum of a learned vector for each, or all of them one-hot.
-
-    One more value than a field has stands for nothing: before the start, or not shown. One-hot, it is all zeros.
-    """
-
-    def __init__(self, fields: Sequence[Field], width: int, bits: bool = False) -> None:
-        """`width` 0 means one-hot; `bits` shows the members of a binary field, and whether there are none, instead."""
-        super().__init__()
-        self.sizes = tuple(field.size for field in fields)
-        self.bits = tuple(bits and field.binary for field in fields)
-        self.one_hot = width == 0
-        self.tables = nn.ModuleList() if self.one_hot else nn.ModuleList(nn.Embedding(n + 1, width) for n in self.sizes)
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=len(fields) ** -0.5)  # type: ignore[arg-type]
-        shown = [size.bit_length() if binary else size for size, binary in zip(self.sizes, self.bits, strict=True)]
-        self.width = width or sum(shown)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(…, F) → (…, E)."""
-        if self.one_hot:
-            return torch.cat([self.vector(f, tokens[..., f]) for f in range(len(self.sizes))], dim=-1)
-        return sum_(table(tokens[..., f]) for f, table in enumerate(self.tables))
-
-    def vector(self, field: int, values: Tensor) -> Tensor:
-        """(…) → (…, V) one-hot, or (…, bits + 1) members and whether there are none."""
-        size = self.sizes[field]
-        if not self.bits[field]:
-            return functional.one_hot(values, size + 1)[..., :size].float()
-        places = 2 ** torch.arange(size.bit_length() - 1, device=values.device)
-        members = torch.div(values[..., None], places, rounding_mode="floor") % 2
-        return torch.cat([members, (values == 0)[..., None].long()], dim=-1).float()
-
-
 # ---------------------------------------------------------------------------------------------- encoder
 class Encoder(nn.Module):
     """tokens → mu, sigma of the posterior (paper, section 3.1)."""
@@ -93,18 +64,33 @@ class Encoder(nn.Module):
         super().__init__()
         self.hierarchical = config.encoder == "hierarchical"
         self.whole = spec.end is None  # no bar has padding
-        self.embedding = SlotEmbedding([f for s in spec.streams for f in s.fields], config.embedding, bits=True)
-        width = self.embedding.width
-        if self.hierarchical:
-            self.slots = BiLSTM(width, config.bar_hidden)
-            width = 2 * config.bar_hidden[-1]
+        self.roll = config.roll > 0
+        if self.roll:
+            self.cells = Cells(spec)
+            self.bar = nn.Linear(self.cells.width, width := config.roll)
+        else:
+            self.embedding = SlotEmbedding([f for s in spec.streams for f in s.fields], config.embedding, bits=True)
+            width = self.embedding.width
+            if self.hierarchical:
+                self.slots = BiLSTM(width, config.bar_hidden)
+                width = 2 * config.bar_hidden[-1]
         self.clip = BiLSTM(width, config.encoder_hidden)
-        self.mu = nn.Linear(2 * config.encoder_hidden[-1], config.z)
-        self.sigma = nn.Linear(2 * config.encoder_hidden[-1], config.z)
+        width = 2 * config.encoder_hidden[-1]
+        self.mu = nn.Linear(config.bars * config.roll or width, config.z)
+        self.sigma = nn.Linear(width, config.z)
+        if self.roll:
+            self.more = nn.Linear(width, config.roll)
+            begin_with_nothing(self.more, self.sigma)
+            nn.init.constant_(self.sigma.bias, -2.0)  # sigma 0.13
 
     def forward(self, tokens: Tensor, lengths: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, U, S, F), lengths (B, U) on the CPU → mu (B, Z), sigma (B, Z)."""
         B, U = tokens.shape[:2]
+        if self.roll:
+            bars = self.bar(self.cells(tokens, send(lengths, tokens.device)))  # (B, U, K)
+            heard = self.clip.outputs(bars)  # (B, U, 2 · hidden)
+            mu = self.mu((bars + self.more(heard)).flatten(1))
+            return mu, functional.softplus(self.sigma(self.clip.ends(heard)))
         if self.hierarchical:
             bars = self.read(self.slots, tokens.flatten(0, 1), lengths.flatten(), groups)
             summary = self.clip(bars.reshape(B, U, -1))
@@ -130,16 +116,26 @@ class Encoder(nn.Module):
 class Conductor(nn.Module):
     """z → one embedding a bar (paper, section 3.2). Not autoregressive."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, cells: int) -> None:
+        """`cells` is G, if there is a roll."""
         super().__init__()
-        self.bars = config.bars
-        self.lstm = LSTM(1, config.conductor_hidden)
+        self.bars, self.roll = config.bars, config.roll
+        self.lstm = LSTM(config.roll or 1, config.conductor_hidden)
         self.initial = nn.Linear(config.z, self.lstm.state)
+        if config.roll:
+            self.direct = nn.Linear(config.z, config.bars * config.roll)
+            self.more = nn.Linear(config.conductor_hidden[-1], config.roll)
+            self.cells = nn.Linear(config.roll, cells)
+            begin_with_nothing(self.more)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, Z) → (B, U, C)."""
-        nothing = z.new_zeros(z.shape[0], self.bars, 1)
-        return self.lstm(nothing, torch.tanh(self.initial(z)))  # type: ignore[no-any-return]
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Z (B, Z) → embeddings (B·U, C), and the cells of each bar (B·U, G), if there is a roll, else (B·U, 0)."""
+        shown = self.direct(z) if self.roll else z.new_zeros(z.shape[0], self.bars)
+        shown = shown.reshape(-1, self.bars, self.roll or 1)
+        embeddings = self.lstm(shown, torch.tanh(self.initial(z))).flatten(0, 1)
+        if not self.roll:
+            return embeddings, embeddings[:, :0]
+        return embeddings, self.cells(shown.flatten(0, 1) + self.more(embeddings))
 
 
 # ---------------------------------------------------------------------------------------------- decoder
@@ -211,30 +207,51 @@ class Heads(nn.Module):
 class Decoder(nn.Module):
     """One vector → the slots of a row, one after another (paper, section 3.2)."""
 
-    def __init__(self, fields: Sequence[Field], ordered: bool, given: int, config: ModelConfig) -> None:
+    def __init__(self, fields: Sequence[Field], spec: TokenSpec, given: int, config: ModelConfig) -> None:
         """`given` is the width of the vector: the conductor's, or the latent's where there is none."""
         super().__init__()
         self.embedding = SlotEmbedding(fields, config.embedding)
         self.lstm = LSTM(self.embedding.width, config.decoder_hidden, constant=given)
         self.initial = nn.Linear(given, self.lstm.state)
-        self.heads = Heads(self.embedding.sizes, config.decoder_hidden[-1], given, config.head_hidden, ordered)
-        self.constant = 4 * config.decoder_hidden[0] + config.head_hidden * len(fields)  # P
+        self.heads = Heads(self.embedding.sizes, config.decoder_hidden[-1], given, config.head_hidden, spec.ordered)
+        self.parts = [4 * config.decoder_hidden[0], config.head_hidden * len(fields)]
+        self.state = self.lstm.state
+        self.hints: NoteHints | SlotHints | None = None
+        if config.roll:
+            note = spec.ordered
+            self.hints = NoteHints(fields, config.head_hidden) if note else SlotHints(fields, spec.slots)
+            self.parts.append(self.hints.width)
+            self.state += not note  # one more number counts the slots
+            begin_with_nothing(*list(self.heads.out)[: 2 if note else None])  # type: ignore[arg-type]
+        self.constant = sum(self.parts)  # P
 
     def start(self, given: Tensor) -> Tensor:
         """(N, C) → the LSTM's initial state (N, 2 · ΣH)."""
         return torch.tanh(self.initial(given))
 
+    def logits(
+        self, field: int, x: Tensor, slot: Tensor, before: Tensor, tables: Tensor, row: Tensor, number: Tensor
+    ) -> Tensor:
+        """Logits of one field → (M, V): of `Heads` and, with a roll, of its cells.
+
+        x, slot, before as for `Heads`; tables (n, ·) of the hints, row (M,) of them, number (M,) of each slot in it.
+        """
+        if self.hints is None:
+            return self.heads(field, x, slot, before)  # type: ignore[no-any-return]
+        logits: Tensor = self.heads(field, x + self.hints.within(field, tables, row, slot), slot, before)
+        return logits + self.hints.logits(field, tables, row, number, slot, before)
+
     def forward(
-        self, given: Tensor, tokens: Tensor, before: Tensor, seen: Tensor, lengths: Tensor, groups: int
+        self, given: Tensor, cells: Tensor, tokens: Tensor, before: Tensor, seen: Tensor, lengths: Tensor, groups: int
     ) -> tuple[list[Tensor], Tensor]:
         """Run a row under teacher forcing.
 
-        given (N, C); tokens, the slots before them and what of these is shown (N, T, F); lengths (N,).
+        given (N, C), cells (N, ·); tokens, the slots before them and what of these is shown (N, T, F); lengths (N,).
         Returns the logits of each field (M, V) and which slot of the flattened (N·T) each row of them is.
         """
         N, T, F = tokens.shape
         device = tokens.device
-        outputs, sources, slots = [], [], []
+        outputs, sources, numbers = [], [], []
         for rows, longest in by_length(lengths, groups):
             those = send(rows, device)
             x = self.embedding(seen[those, :longest])  # (n, longest, E)
@@ -243,25 +260,36 @@ class Decoder(nn.Module):
             row, slot = (torch.arange(longest) < lengths[rows, None]).nonzero(as_tuple=True)
             outputs.append(output[send(row, device), send(slot, device)])
             sources.append(rows[row])
-            slots.append(rows[row] * T + slot)
-        h, source, index = torch.cat(outputs), send(torch.cat(sources), device), send(torch.cat(slots), device)
+            numbers.append(slot)
+        h, source, number = torch.cat(outputs), send(torch.cat(sources), device), send(torch.cat(numbers), device)
+        index = source * T + number
         now, previous, shown = (t.reshape(N * T, F)[index] for t in (tokens, before, seen))
         inputs = self.heads.inputs(h, self.heads.row(given)[source], shown)
-        return [self.heads(f, x, now, previous) for f, x in enumerate(inputs)], index
+        tables = self.hints.tables(cells) if self.hints is not None else cells
+        return [self.logits(f, x, now, previous, tables, source, number) for f, x in enumerate(inputs)], index
 
-    def begin(self, given: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C) → what is the same in all slots of a row (N, P), computed once, and the LSTM's initial state."""
-        return torch.cat([self.lstm.constant(given), self.heads.row(given)], dim=-1), self.start(given)
+    def begin(self, given: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Given (N, C), cells (N, ·) → what is the same in all slots of a row (N, P), and the first state."""
+        row, state = [self.lstm.constant(given), self.heads.row(given)], self.start(given)
+        if self.hints is not None:
+            row.append(self.hints.tables(cells))
+            state = functional.pad(state, (0, self.state - self.lstm.state))
+        return torch.cat(row, dim=-1), state
 
     def step(
         self, before: Tensor, row: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the next slot of each row: see `MusicVAE.step`."""
-        gates, row = torch.split(row, [4 * self.lstm.hidden[0], self.constant - 4 * self.lstm.hidden[0]], dim=-1)
+        gates, row, *rest = torch.split(row, self.parts, dim=-1)
+        tables = rest[0] if rest else row
+        state, count = torch.split(state, [self.lstm.state, self.state - self.lstm.state], dim=-1)
         h, state = self.lstm.step(self.embedding(before), gates, state)
+        state = torch.cat([state, count + 1], dim=-1)
         slot, seen, used = before[:, :0], [], 0
+        rows = torch.arange(before.shape[0], device=before.device)
+        number = count[:, 0].long() if count.shape[1] else rows
         for field, x in enumerate(self.heads.inputs(h, row, before)):
-            logits = self.heads(field, x, slot, before)
+            logits = self.logits(field, x, slot, before, tables, rows, number)
             seen.append(logits)
             perturbed = logits + temperature * noise[:, used : used + logits.shape[1]]
             slot = torch.cat([slot, perturbed.argmax(dim=-1, keepdim=True)], dim=-1)
@@ -278,12 +306,13 @@ class MusicVAE(nn.Module):
         self.spec, self.config = spec, config
         self.groups = groups if spec.end is not None else 1
         self.encoder = Encoder(spec, config)
-        self.conductor = Conductor(config) if config.decoder == "hierarchical" else None
+        self.cells = Cells(spec)
+        self.conductor = Conductor(config, self.cells.width) if config.decoder == "hierarchical" else None
         streams = [stream.fields for stream in spec.streams]
         if self.conductor is None:  # one decoder for all voices, as the published flat trio
             streams = [tuple(field for fields in streams for field in fields)]
         given = config.z if self.conductor is None else config.conductor_hidden[-1]
-        self.decoders = nn.ModuleList(Decoder(fields, spec.ordered, given, config) for fields in streams)
+        self.decoders = nn.ModuleList(Decoder(fields, spec, given, config) for fields in streams)
         self.fields = [len(fields) for fields in streams]  # of each decoder
         self.nothing: Tensor  # what stands before the first slot
         self.register_buffer("nothing", torch.tensor(spec.sizes), persistent=False)
@@ -306,7 +335,7 @@ class MusicVAE(nn.Module):
     def decode(self, z: Tensor, tokens: Tensor, lengths: Tensor, fed: Tensor | None = None) -> PackedLogits:
         """Teacher-forced logits of the tokens (B, U, S, F) under z (B, Z); fed (B, U, S, F) as in `forward`."""
         B, U, S, F = tokens.shape
-        given = z if self.conductor is None else self.conductor(z).flatten(0, 1)  # (N, C)
+        given, cells = self.rows(z)
         now, before, seen = tokens, self.before(tokens, lengths), self.before(tokens if fed is None else fed, lengths)
         numbers = torch.arange(U * S, device=tokens.device).expand(B, -1)
         if self.conductor is None and self.spec.end is not None:
@@ -314,12 +343,19 @@ class MusicVAE(nn.Module):
         rows = [t.reshape(len(given), -1, F) for t in (now, before, seen)]  # (N, T, F)
         span = lengths.sum(dim=1) if self.conductor is None else lengths.flatten()
         fields: list[Tensor] = []
-        for decoder, count in zip(self.decoders, self.fields, strict=True):
+        for decoder, own, count in zip(self.decoders, cells, self.fields, strict=True):
             mine = slice(len(fields), len(fields) + count)
-            logits, index = decoder(given, *(t[..., mine] for t in rows), span, self.groups)
+            logits, index = decoder(given, own, *(t[..., mine] for t in rows), span, self.groups)
             fields += logits
         clip = torch.arange(B, device=tokens.device)[:, None]
         return PackedLogits(tuple(fields), (clip * U * S + numbers).flatten()[index])
+
+    def rows(self, z: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Z (B, Z) → what each row is decoded from: given (N, C), and the cells of each stream (N, ·)."""
+        if self.conductor is None:
+            return z, [z[:, :0]]
+        given, cells = self.conductor(z)
+        return given, self.cells.of_streams(cells) if self.config.roll else [cells] * len(self.fields)
 
     def streams(self) -> list[Decoder]:
         """Return the decoder of each stream."""
@@ -339,8 +375,8 @@ class MusicVAE(nn.Module):
 
         A row is a bar (N = B·U) under a conductor, else a clip (N = B).
         """
-        given = z if self.conductor is None else self.conductor(z).flatten(0, 1)
-        rows, states = zip(*(decoder.begin(given) for decoder in self.streams()), strict=True)
+        given, cells = self.rows(z)
+        rows, states = zip(*(d.begin(given, own) for d, own in zip(self.streams(), cells, strict=True)), strict=True)
         return torch.cat(rows, dim=-1), torch.cat(states, dim=-1)
 
     def step(
@@ -356,17 +392,9 @@ class MusicVAE(nn.Module):
         decoders = self.streams()
         slots = torch.split(before, self.fields, dim=-1)
         rows = torch.split(row, [decoder.constant for decoder in decoders], dim=-1)
-        states = torch.split(state, [decoder.lstm.state for decoder in decoders], dim=-1)
+        states = torch.split(state, [decoder.state for decoder in decoders], dim=-1)
         noises = torch.split(noise, [sum(decoder.heads.sizes) for decoder in decoders], dim=-1)
         parts = zip(decoders, slots, rows, states, noises, strict=True)
         drawn = [decoder.step(b, r, s, n, temperature) for decoder, b, r, s, n in parts]
         slot, state, logits = (torch.cat(part, dim=-1) for part in zip(*drawn, strict=True))
         return slot, state, logits
-
-
-def sum_(tensors: Iterable[Tensor]) -> Tensor:
-    """Add tensors up; `sum` would begin with the integer 0."""
-    first, *rest = tensors
-    for tensor in rest:
-        first = first + tensor
-    return first

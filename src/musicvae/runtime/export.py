@@ -119,6 +119,6 @@ def _check(folder: Path, model: MusicVAE) -> None:
 
 
 def _difference(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> float:
-    """Return the largest difference of any value."""
-    pairs = zip(ours, theirs, strict=True)
-    return max(float(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max()) for a, b in pairs)
+    """Return the largest difference of any value, as a share of those beyond 1."""
+    pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(ours, theirs, strict=True)]
+    return max(float((np.abs(a - b) / np.maximum(1, np.abs(a))).max()) for a, b in pairs)

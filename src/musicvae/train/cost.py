@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from musicvae.config import Field, ModelConfig, TokenSpec
+from musicvae.model.roll import Cells
 
 __all__ = ["BACKWARD", "Work", "begin", "encode", "forward", "generate", "slot", "train", "update_flops"]
 
@@ -62,7 +63,11 @@ def encode(spec: TokenSpec, config: ModelConfig, slots: float, *, needed: bool =
     """Encode one clip that has `slots` slots in all (end marks included) into mu and sigma."""
     fields = [f for s in spec.streams for f in s.fields]
     width = _slot_width(fields, config.embedding, bits=True, needed=needed)
-    last = Work(linear=2 * 2 * config.encoder_hidden[-1] * config.z)  # mu and sigma, of both directions
+    ends = 2 * config.encoder_hidden[-1]  # of both directions
+    if config.roll:
+        bar = Work(_bilstm(config.roll, config.encoder_hidden), config.roll * (Cells(spec).width + ends + config.z))
+        return bar * config.bars + Work(linear=ends * config.z)
+    last = Work(linear=2 * ends * config.z)  # mu and sigma
     if config.encoder == "flat":
         return Work(slots * _bilstm(width, config.encoder_hidden)) + last
     bars = config.bars * _bilstm(2 * config.bar_hidden[-1], config.encoder_hidden)
@@ -79,7 +84,11 @@ def begin(spec: TokenSpec, config: ModelConfig, *, needed: bool = False) -> Work
         work += Work(rows * given * 4 * config.decoder_hidden[0], rows * given * config.head_hidden * len(fields))
     if flat:
         return work
-    return work + Work(config.bars * _lstm(1, config.conductor_hidden), config.z * 2 * sum(config.conductor_hidden))
+    if config.roll:
+        more = config.conductor_hidden[-1] + Cells(spec).width
+        work += Work(linear=config.bars * config.roll * (config.z + more))
+    conductor = config.bars * _lstm(config.roll or 1, config.conductor_hidden)
+    return work + Work(conductor, config.z * 2 * sum(config.conductor_hidden))
 
 
 def slot(spec: TokenSpec, config: ModelConfig, *, needed: bool = False) -> Work:

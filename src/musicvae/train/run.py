@@ -30,6 +30,7 @@ from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
 from musicvae.train.device import Limit, autocast, choose_device, half_precision, limit
 from musicvae.train.distributed import Ranks
+from musicvae.train.principal import begin_with_components
 from musicvae.train.record import read_record, require_same_run, resumable, write_record
 from musicvae.train.report import Event
 from musicvae.train.resident import Resident
@@ -135,6 +136,9 @@ class Run:
             self.state = loaded.state
         elif init is not None:
             self._begin_with(init)
+        elif self.config.model.roll:
+            self.report(Event("note", {"message": "beginning with the principal components of the clips"}))
+            begin_with_components(self.model, self.updates.clips, self.config.train)
 
     def write_down(self) -> None:
         """Write config.json and run.json, and forget what metrics.jsonl says of later steps than the checkpoint's."""

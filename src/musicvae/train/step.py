@@ -17,6 +17,7 @@ from musicvae.train.cost import update_flops
 from musicvae.train.device import autocast, to_device
 from musicvae.train.distributed import Ranks
 from musicvae.train.feeding import feed
+from musicvae.train.principal import SHARE, linear_maps
 from musicvae.train.resident import Resident, StepBatch
 from musicvae.train.schedules import beta, learning_rate, sampling_share
 
@@ -75,7 +76,7 @@ class Updates:
         self.clips, self.config, self.total, self.ranks, self.amp, self.last = clips, config, total, ranks, amp, last
         self.device, self.spec = clips.device, model.spec
         self.parameters = list(model.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.train.lr, fused=True)
+        self.optimizer = torch.optim.Adam(_groups(model), lr=config.train.lr, fused=True)
         self.forward = ranks.wrap(Forward(model, config))
         self.begun = False
         self.unread: list[_Unread] = []
@@ -85,7 +86,7 @@ class Updates:
         settings = self.config.train
         rate = learning_rate(step, self.total, settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         if self.ranks.size > 1 and not self.begun:
             # After a first pass the processes send gradients in other portions than in it, and sums of three and more
             # depend on these. One made for nothing lets a run that is resumed add up as one that was not stopped.
@@ -149,6 +150,14 @@ class Updates:
             **update.known,
             **shares(self.spec, counts[:half], counts[half:]),
         }
+
+
+def _groups(model: MusicVAE) -> list[dict[str, Any]]:
+    """Return all parameters in groups, each with its share of the learning rate."""
+    slow = {id(p) for layer in linear_maps(model) for p in layer.parameters()}
+    others = [p for p in model.parameters() if id(p) not in slow]
+    maps = [p for p in model.parameters() if id(p) in slow]
+    return [{"params": others, "share": 1.0}, *([{"params": maps, "share": SHARE}] if maps else [])]
 
 
 def shares(spec: TokenSpec, right: Any, total: Any) -> dict[str, float]:
