@@ -53,6 +53,11 @@ class Field:
     binary: bool = False
     """Whether the value is a set, each bit of it a member; the encoder is then shown the bits."""
 
+    @property
+    def cells(self) -> int:
+        """How many cells of a roll its values take in a slot: one each, or one for each member of a set."""
+        return self.size.bit_length() - 1 if self.binary else self.size
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -81,6 +86,14 @@ class TokenSpec:
     def sizes(self) -> tuple[int, ...]:
         """Vocabulary size of every field of a slot."""
         return tuple(f.size for s in self.streams for f in s.fields)
+
+    @property
+    def cells(self) -> int:
+        """How many cells of a roll a bar has: of ordered slots a position and pitch for each further field, and one."""
+        fields = [f for s in self.streams for f in s.fields]
+        if self.ordered:
+            return (fields[0].size - 1) * fields[1].size * (len(fields) - 1)
+        return self.slots * sum(f.cells for f in fields)
 
 
 # -------------------------------------------------------------------------------------------- settings

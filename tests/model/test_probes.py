@@ -684,9 +684,10 @@ def probe_z(model: MusicVAE) -> None:
 class Forgetful(Conductor):
     """Has forgotten z by the last bar."""
 
-    def forward(self, z: Tensor) -> Tensor:
-        bars = super().forward(z)
-        return torch.cat([bars[:, :-1], bars[:, -1:].detach()], dim=1)
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        embeddings, cells = super().forward(z)
+        bars = embeddings.unflatten(0, (-1, self.bars))
+        return torch.cat([bars[:, :-1], bars[:, -1:].detach()], dim=1).flatten(0, 1), cells
 
 
 class ForgetfulDecoder(Decoder):

@@ -38,7 +38,7 @@ def piano(*bars: list[tuple[int, int, int, int]]) -> tuple[Tensor, Tensor]:
 def test_cells_of_notes_by_hand():
     tokens, lengths = piano([(0, 1, 0, 2), (2, 3, 4, 0)], [])
     cells = Cells(PIANO)(tokens, lengths)
-    assert cells.shape == (1, 2, Cells(PIANO).width) == (1, 2, 3 * STEPS * PITCHES)
+    assert cells.shape == (1, 2, PIANO.cells) == (1, 2, 3 * STEPS * PITCHES)
     onset, duration, velocity = cells[0, 0].unflatten(0, (3, STEPS, PITCHES))
     assert onset.nonzero().tolist() == [[0, 1], [2, 3]]
     assert duration[2, 3] == pytest.approx(0.5)  # the longest
@@ -59,7 +59,7 @@ def test_cells_of_slots_by_hand():
     cells = Cells(TRIO)(tokens, torch.tensor([[4]]))
     wanted = [[0, 0, 0, 0, 1, 1, 0, 1], [1, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 0, 1, 0]]
     assert cells.view(4, 8).tolist() == wanted
-    assert Cells(TRIO).width == 32
+    assert TRIO.cells == 32
     melody, drums = Cells(TRIO).of_streams(cells[0])
     assert melody.view(4, 5).tolist() == [row[:5] for row in wanted]
     assert drums.view(4, 3).tolist() == [row[5:] for row in wanted]

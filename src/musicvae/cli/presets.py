@@ -48,13 +48,24 @@ def parameters(spec: TokenSpec, model: ModelConfig) -> int:
     given = model.z if flat else model.conductor_hidden[-1]
     decoders = [tuple(fields)] if flat else [stream.fields for stream in spec.streams]
     bits = [f.size.bit_length() if f.binary else f.size for f in fields]
-    count, width = (sum(_embedding(f.size, model) for f in fields), model.embedding or sum(bits))
-    if model.encoder == "hierarchical":
-        count += _bidirectional(width, model.bar_hidden)
-        width = 2 * model.bar_hidden[-1]
-    count += _bidirectional(width, model.encoder_hidden) + 2 * _linear(2 * model.encoder_hidden[-1], model.z)
+    count, width, ends = 0, model.embedding or sum(bits), 2 * model.encoder_hidden[-1]
+    if model.roll:
+        count += _linear(spec.cells, model.roll) + _linear(ends, model.roll)
+        count += _linear(model.bars * model.roll, model.z) - _linear(ends, model.z)  # mu
+        width = model.roll
+    else:
+        count += sum(_embedding(f.size, model) for f in fields)
+        if model.encoder == "hierarchical":
+            count += _bidirectional(width, model.bar_hidden)
+            width = 2 * model.bar_hidden[-1]
+    count += _bidirectional(width, model.encoder_hidden) + 2 * _linear(ends, model.z)
     if not flat:
-        count += _lstm(1, model.conductor_hidden) + _linear(model.z, 2 * sum(model.conductor_hidden))
+        count += _lstm(model.roll or 1, model.conductor_hidden) + _linear(model.z, 2 * sum(model.conductor_hidden))
+    if model.roll:
+        count += _linear(model.z, model.bars * model.roll) + _linear(given, model.roll)
+        count += _linear(model.roll, spec.cells)
+        hints = 2 + (len(fields) - 2) * model.head_hidden if spec.ordered else 1
+        count += hints * len(decoders)
     for mine in decoders:
         sizes = [f.size for f in mine]
         width = model.embedding or sum(sizes)

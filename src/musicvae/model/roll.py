@@ -35,12 +35,8 @@ class Cells(nn.Module):
         super().__init__()
         self.ordered, self.slots = spec.ordered, spec.slots
         self.fields = tuple(f for s in spec.streams for f in s.fields)
-        if self.ordered:
-            self.keys = (self.fields[0].size - 1) * self.fields[1].size
-            self.width = self.keys * (len(self.fields) - 1)
-        else:
-            self.widths = [sum(map(_cells, stream.fields)) for stream in spec.streams]
-            self.width = self.slots * sum(self.widths)
+        self.keys = (self.fields[0].size - 1) * self.fields[1].size if self.ordered else 0
+        self.widths = [sum(field.cells for field in stream.fields) for stream in spec.streams]
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens (B, U, S, F) and lengths (B, U), end marks included, on one device → (B, U, G)."""
@@ -72,7 +68,7 @@ class SlotHints(nn.Module):
     def __init__(self, fields: Sequence[Field], slots: int) -> None:
         super().__init__()
         self.fields, self.slots = tuple(fields), slots
-        self.width = slots * sum(map(_cells, fields))
+        self.width = slots * sum(field.cells for field in fields)
         """How many numbers `tables` gives a row."""
         self.slope = nn.Parameter(torch.tensor(_SLOPE / 2))
 
@@ -83,12 +79,12 @@ class SlotHints(nn.Module):
 
     def logits(self, field: int, tables: Tensor, row: Tensor, number: Tensor, slot: Tensor, before: Tensor) -> Tensor:
         """Return what is added to the logits of a field: row, number (M,) of each slot within its row → (M, V)."""
-        begin = sum(_cells(f) for f in self.fields[:field])
+        begin = sum(f.cells for f in self.fields[:field])
         here = tables.reshape(-1, self.slots, self.width // self.slots)[row, number]  # (M, ·)
-        here = here[:, begin : begin + _cells(self.fields[field])]
+        here = here[:, begin : begin + self.fields[field].cells]
         if not self.fields[field].binary:
             return here
-        bits = self.fields[field].size.bit_length() - 1
+        bits = self.fields[field].cells
         members = _members(torch.arange(self.fields[field].size, device=here.device), bits)
         return (2 * here[:, :bits] - self.slope) @ members.t()  # of independent members
 
@@ -163,15 +159,10 @@ def _log_odds(rate: Tensor) -> Tensor:
     return torch.log(torch.tanh(rate / 2)) + functional.softplus(rate)  # exact near 0, and ONNX has no expm1
 
 
-def _cells(field: Field) -> int:
-    """Return how many cells a value of a field takes in a slot."""
-    return field.size.bit_length() - 1 if field.binary else field.size
-
-
 def _cells_of(field: Field, values: Tensor) -> Tensor:
     """(…) → (…, cells): one-hot, or the members of a set."""
     if field.binary:
-        return _members(values, _cells(field))
+        return _members(values, field.cells)
     return functional.one_hot(values, field.size).float()
 
 

@@ -67,7 +67,7 @@ class Encoder(nn.Module):
         self.roll = config.roll > 0
         if self.roll:
             self.cells = Cells(spec)
-            self.bar = nn.Linear(self.cells.width, width := config.roll)
+            self.bar = nn.Linear(spec.cells, width := config.roll)
         else:
             self.embedding = SlotEmbedding([f for s in spec.streams for f in s.fields], config.embedding, bits=True)
             width = self.embedding.width
@@ -307,7 +307,7 @@ class MusicVAE(nn.Module):
         self.groups = groups if spec.end is not None else 1
         self.encoder = Encoder(spec, config)
         self.cells = Cells(spec)
-        self.conductor = Conductor(config, self.cells.width) if config.decoder == "hierarchical" else None
+        self.conductor = Conductor(config, spec.cells) if config.decoder == "hierarchical" else None
         streams = [stream.fields for stream in spec.streams]
         if self.conductor is None:  # one decoder for all voices, as the published flat trio
             streams = [tuple(field for fields in streams for field in fields)]

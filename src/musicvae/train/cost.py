@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from musicvae.config import Field, ModelConfig, TokenSpec
-from musicvae.model.roll import Cells
 
 __all__ = ["BACKWARD", "Work", "begin", "encode", "forward", "generate", "slot", "train", "update_flops"]
 
@@ -65,7 +64,7 @@ def encode(spec: TokenSpec, config: ModelConfig, slots: float, *, needed: bool =
     width = _slot_width(fields, config.embedding, bits=True, needed=needed)
     ends = 2 * config.encoder_hidden[-1]  # of both directions
     if config.roll:
-        bar = Work(_bilstm(config.roll, config.encoder_hidden), config.roll * (Cells(spec).width + ends + config.z))
+        bar = Work(_bilstm(config.roll, config.encoder_hidden), config.roll * (spec.cells + ends + config.z))
         return bar * config.bars + Work(linear=ends * config.z)
     last = Work(linear=2 * ends * config.z)  # mu and sigma
     if config.encoder == "flat":
@@ -85,7 +84,7 @@ def begin(spec: TokenSpec, config: ModelConfig, *, needed: bool = False) -> Work
     if flat:
         return work
     if config.roll:
-        more = config.conductor_hidden[-1] + Cells(spec).width
+        more = config.conductor_hidden[-1] + spec.cells
         work += Work(linear=config.bars * config.roll * (config.z + more))
     conductor = config.bars * _lstm(config.roll or 1, config.conductor_hidden)
     return work + Work(conductor, config.z * 2 * sum(config.conductor_hidden))
