@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import threading
 import time
@@ -22,6 +23,14 @@ settings.register_profile("musicvae", deadline=None, print_blob=True)  # a busy 
 settings.load_profile("musicvae")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def broken_pipes() -> Iterator[None]:
+    """The command line lets a broken pipe end its process; that of the tests goes on."""
+    yield
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,6 +7,7 @@
     ├── DataError            a prepared data set that is absent, partial or does not fit
     ├── BundleError          a model folder that is absent, partial or does not fit
     ├── TrainingError        a run that cannot start, continue or go on
+    ├── SoundError           a SoundFont or a Score that cannot be heard
     └── MissingExtraError    a part of the package that was not installed
 
 A message says what, where, what was wanted, what was found and what to do next, in one line.
@@ -22,6 +23,7 @@ __all__ = [
     "MissingExtraError",
     "MusicVAEError",
     "ReadError",
+    "SoundError",
     "TrainingError",
 ]
 
@@ -63,6 +65,10 @@ class BundleError(MusicVAEError):
 
 class TrainingError(MusicVAEError):
     """A run that cannot start, continue or go on."""
+
+
+class SoundError(MusicVAEError):
+    """A SoundFont that is absent or broken, or a Score too long for sound."""
 
 
 class MissingExtraError(MusicVAEError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from musicvae.config import Config, docs
 from musicvae.music import Score, read
 from musicvae.presets import PRESETS
 from musicvae.runtime.engine import load
+from soundfonts import sf2
 
 
 class Done(NamedTuple):
@@ -28,9 +29,8 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def cli(monkeypatch, capsys) -> Iterator[Callable[..., Done]]:
+def cli(monkeypatch, capsys) -> Callable[..., Done]:
     """Run the command line in this process, as the console script does."""
-    pipe = signal.getsignal(signal.SIGPIPE)
 
     def call(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["musicvae", *map(str, arguments)])
@@ -39,8 +39,7 @@ def cli(monkeypatch, capsys) -> Iterator[Callable[..., Done]]:
         captured = capsys.readouterr()
         return Done(int(stop.value.code or 0), captured.out, captured.err)
 
-    yield call
-    signal.signal(signal.SIGPIPE, pipe)
+    return call
 
 
 @pytest.fixture
@@ -227,6 +226,51 @@ def test_existing_files_are_kept(cli, here, toy_bundle):
     assert (here / "x.mid").read_bytes()[:4] == b"MThd"
     (here / "y.svg").write_text("mine")
     assert cli("generate", "--model", toy_bundle(), "-o", "y.mid", "--svg").code == 1
+    assert not (here / "y.mid").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate"],
+        ["reconstruct", "a.mid"],
+        ["interpolate", "a.mid", "a.mid", "--steps", "2"],
+        ["vary", "a.mid", "-n", "1"],
+    ],
+    ids=lambda a: a[0],
+)
+def test_wav_beside_every_clip(cli, here, toy_bundle, monkeypatch, arguments):
+    monkeypatch.setenv("MUSICVAE_SOUNDFONT", "builtin")
+    Score.of([0, 8], [60, 64], 4, 72, bars=2).save(here / "a.mid")
+    done = cli(*arguments, "--model", toy_bundle(), "--wav", "-o", "out")
+    assert done.code == 0, done.err
+    assert "sound: the built-in piano; for another, name a SoundFont with --soundfont" in done.err
+    clips = sorted((here / "out").glob("*.mid"))
+    for clip in clips:
+        with wave.open(str(clip.with_suffix(".wav"))) as file:
+            assert (file.getnchannels(), file.getframerate()) == (2, 44_100)
+            assert file.getnframes() >= 44_100 * read(clip).score.seconds
+    assert len(list((here / "out").iterdir())) == 2 * len(clips) > 0
+
+
+def test_soundfonts_are_looked_at_before_the_work(cli, here, toy_bundle, monkeypatch):
+    monkeypatch.delenv("MUSICVAE_SOUNDFONT", raising=False)
+    generate = ("generate", "--model", toy_bundle(), "--seed", "1", "-o")
+    (here / "sine.sf2").write_bytes(sf2())
+    (here / "bad.sf2").write_bytes(b"hello")
+    done = cli(*generate, "sine", "--wav", "--soundfont", "sine.sf2", "--json")
+    assert (done.code, done.err) == (0, "sound: sine.sf2\n")
+    assert cli(*generate, "builtin", "--wav", "--soundfont", "builtin").code == 0
+    sounds = [(here / name / "toy-seed1-1.wav").read_bytes() for name in ("sine", "builtin")]
+    assert sounds[0] != sounds[1]
+    for name, text in (("bad.sf2", "is no SoundFont that can be read"), ("none.sf2", "there is no such SoundFont")):
+        done = cli(*generate, "out", "--wav", "--soundfont", name)
+        assert (done.code, done.out) == (1, "")
+        assert f"Error: {name}: {text}" in done.err
+    assert cli(*generate, "out", "--soundfont", "sine.sf2").code == 2
+    assert not (here / "out").exists()
+    (here / "y.wav").write_text("mine")
+    assert cli(*generate, "y.mid", "--wav").code == 1
     assert not (here / "y.mid").exists()
 
 

@@ -33,6 +33,8 @@ def command(
     model: str | None,
     precision: Literal["int8", "float32"],
     out: Path | None,
+    wav: bool,
+    soundfont: str | None,
     svg: bool,
     overwrite: bool,
     as_json: bool,
@@ -53,7 +55,7 @@ def command(
     numbers = [f"{i + 1:0{digits}}" for i in range(steps)]
     stem = f"{music[0].stem}-to-{music[-1].stem}"
     names = [f"{stem}-{i}-{j}" for i in numbers for j in numbers] if square else [f"{stem}-{i}" for i in numbers]
-    clips = options.Clips(out, names, svg=svg, overwrite=overwrite)
+    clips = options.Clips(out, names, svg=svg, wav=wav, soundfont=soundfont, overwrite=overwrite)
     ends = [options.read_music(path, opened, programs, any_meter) for path in music]
     for path, end in zip(music, ends, strict=True):
         if len(opened.windows(end)) > 1:

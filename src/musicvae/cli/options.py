@@ -143,6 +143,13 @@ def output(command: F) -> F:
     )(command)
     command = click.option("--overwrite", is_flag=True, help="Replace files that exist.")(command)
     command = click.option("--svg", is_flag=True, help="Write a picture of the piano roll beside each clip.")(command)
+    command = click.option(
+        "--soundfont",
+        metavar="FILE",
+        help="An .sf2 file for --wav to play with, or builtin for the built-in piano. [default: what the environment "
+        "variable MUSICVAE_SOUNDFONT names, or one of the system's, or builtin]",
+    )(command)
+    command = click.option("--wav", is_flag=True, help="Write the sound of each clip beside it.")(command)
     return click.option(
         "-o",
         "--out",
@@ -206,8 +213,12 @@ def progress(label: str) -> Callable[[int, int], None]:
 class Clips:
     """Where clips go. Made before the work starts, so that a file in the way is told at once."""
 
-    def __init__(self, out: Path | None, names: Sequence[str], *, svg: bool, overwrite: bool) -> None:
+    def __init__(
+        self, out: Path | None, names: Sequence[str], *, svg: bool, wav: bool, soundfont: str | None, overwrite: bool
+    ) -> None:
         """`names` are the files' names without ending; `out` is the folder, or a .mid file where there is one name."""
+        if soundfont and not wav:
+            raise click.UsageError("--soundfont is what --wav plays with: add --wav")
         out = out or Path()
         if out.suffix.lower() in (".mid", ".midi"):
             if len(names) != 1:
@@ -217,30 +228,56 @@ class Clips:
             self.paths = [out]
         else:
             self.paths = [out / f"{name}.mid" for name in names]
-        self.svg = svg
+        self.svg, self.wav = svg, wav
+        if wav:
+            from musicvae.music.soundfont import BUILTIN, SoundFont, find_soundfont
+
+            found = find_soundfont(soundfont)
+            if found:
+                SoundFont(found).zones(0, 0)  # a broken one is told at once, too
+            self.soundfont = found or BUILTIN
+            click.echo(
+                f"sound: {found or 'the built-in piano; for another, name a SoundFont with --soundfont'}", err=True
+            )
         for path in self.paths:
-            for file in (path, path.with_suffix(".svg")) if svg else (path,):
+            for file in (path, *(path.with_suffix(end) for end, on in ((".svg", svg), (".wav", wav)) if on)):
                 if file.exists() and not overwrite:
                     raise MusicVAEError(
                         f"{file}: exists already. Choose another place with -o, or replace it with --overwrite"
                     )
 
-    def write(self, clips: Sequence[Score], as_json: bool, **facts: Any) -> None:
-        """Write the clips and say where they are; `facts` go into the JSON."""
-        rows = []
-        for path, clip in zip(self.paths, clips, strict=True):
+    def write(
+        self, clips: Sequence[Score], as_json: bool, each: Sequence[dict[str, Any]] | None = None, **facts: Any
+    ) -> None:
+        """Write the clips and say where they are; `facts` go into the JSON, and what `each` has for its clip."""
+        rows: list[dict[str, Any]] = []
+        show = progress("rendering") if self.wav and as_json else None
+        for path, clip, own in zip(self.paths, clips, each or [{}] * len(clips), strict=True):
             try:
                 clip.save(path)
                 if self.svg:
                     from musicvae.music.roll import roll_svg
 
                     path.with_suffix(".svg").write_text(roll_svg(clip, title=path.stem), encoding="utf-8")
+                if self.wav:
+                    from musicvae.music.render import render, write_wav
+
+                    write_wav(render(clip, soundfont=self.soundfont), path.with_suffix(".wav"))
+                    if show:
+                        show(len(rows) + 1, len(clips))
             except OSError as error:
                 raise MusicVAEError(
                     f"{path}: cannot be written ({error.strerror}). Choose another place with -o"
                 ) from None
             rows.append(
-                {"file": str(path), "notes": len(clip), "bars": clip.bars, "seconds": round(clip.seconds, 2), **facts}
+                {
+                    "file": str(path),
+                    "notes": len(clip),
+                    "bars": clip.bars,
+                    "seconds": round(clip.seconds, 2),
+                    **facts,
+                    **own,
+                }
             )
             if not as_json:
                 click.echo(f"{path}: {len(clip)} notes, {clip.bars} bars, {clip.seconds:.0f} s")

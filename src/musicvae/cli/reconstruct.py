@@ -27,6 +27,8 @@ def command(
     model: str | None,
     precision: Literal["int8", "float32"],
     out: Path | None,
+    wav: bool,
+    soundfont: str | None,
     svg: bool,
     overwrite: bool,
     as_json: bool,
@@ -41,7 +43,9 @@ def command(
     from musicvae.runtime.engine import load
 
     opened = load(model, precision=precision)
-    clips = options.Clips(out, [f"{music.stem}-reconstructed"], svg=svg, overwrite=overwrite)
+    clips = options.Clips(
+        out, [f"{music.stem}-reconstructed"], svg=svg, wav=wav, soundfont=soundfont, overwrite=overwrite
+    )
     original = options.read_music(music, opened, programs, any_meter).score
     copy = opened.reconstruct(original, temperature=temperature, seed=seed, progress=options.progress("decoding"))
     counts = count_notes(original, copy)

@@ -41,6 +41,8 @@ def command(
     model: str | None,
     precision: Literal["int8", "float32"],
     out: Path | None,
+    wav: bool,
+    soundfont: str | None,
     svg: bool,
     overwrite: bool,
     as_json: bool,
@@ -54,7 +56,7 @@ def command(
     opened = load(model, precision=precision)
     seed = options.seed_or_new(seed)
     names = [f"{music.stem}-varied-seed{seed}-{i + 1}" for i in range(number)]
-    clips = options.Clips(out, names, svg=svg, overwrite=overwrite)
+    clips = options.Clips(out, names, svg=svg, wav=wav, soundfont=soundfont, overwrite=overwrite)
     original = options.read_music(music, opened, programs, any_meter)
     if len(opened.windows(original)) > 1:
         click.echo(f"{music}: the first window is used", err=True)

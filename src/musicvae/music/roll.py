@@ -7,11 +7,12 @@ from html import escape
 
 from musicvae.music.score import PARTS, Score
 
-__all__ = ["roll_svg"]
+__all__ = ["BOTTOM", "LEFT", "RIGHT", "TOP", "roll_svg"]
 
 _COLOURS = {"piano": "#2f6db5", "melody": "#c8553d", "bass": "#4c8a5b", "drums": "#7d6ba8"}
 _BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
-_LEFT, _TOP, _RIGHT, _BOTTOM = 38.0, 24.0, 12.0, 12.0
+LEFT, TOP, RIGHT, BOTTOM = 38.0, 24.0, 12.0, 12.0
+"""Pixels around the notes."""
 _FEWEST_KEYS = 25  # two octaves, so that a single note is not as high as the picture
 
 
@@ -24,15 +25,15 @@ def roll_svg(score: Score, *, width: int = 960, height: int = 320, title: str = 
     """
     low, high = _key_range(score)
     steps = score.bars * score.steps_per_bar
-    across = (width - _LEFT - _RIGHT) / steps
-    row = (height - _TOP - _BOTTOM) / (high - low + 1)
-    right, bottom = width - _RIGHT, height - _BOTTOM
+    across = (width - LEFT - RIGHT) / steps
+    row = (height - TOP - BOTTOM) / (high - low + 1)
+    right, bottom = width - RIGHT, height - BOTTOM
 
     def x(step: float) -> str:
-        return f"{_LEFT + step * across:.2f}"
+        return f"{LEFT + step * across:.2f}"
 
     def y(pitch: int) -> str:
-        return f"{_TOP + (high - pitch) * row:.2f}"
+        return f"{TOP + (high - pitch) * row:.2f}"
 
     what = title or f"Piano roll: {len(score)} notes in {score.bars} bars of {score.meter[0]}/{score.meter[1]}"
     out = [
@@ -40,7 +41,7 @@ def roll_svg(score: Score, *, width: int = 960, height: int = 320, title: str = 
         ' role="img" font-family="system-ui, sans-serif" font-size="10">',
         f"<title>{escape(what)}</title>",
         f'<rect width="{width}" height="{height}" rx="8" fill="#faf9f6"/>',
-        f'<rect x="{x(0)}" y="{_TOP}" width="{steps * across:.2f}" height="{bottom - _TOP:.2f}" fill="#ffffff"/>',
+        f'<rect x="{x(0)}" y="{TOP}" width="{steps * across:.2f}" height="{bottom - TOP:.2f}" fill="#ffffff"/>',
     ]
     out.append('<g fill="#f0eee8">')
     out += [
@@ -51,9 +52,9 @@ def roll_svg(score: Score, *, width: int = 960, height: int = 320, title: str = 
     out.append("</g>")
     out += _time_lines(score, x, right, bottom)
     for pitch in range(low + (-low) % 12, high + 1, 12):
-        line = f"{_TOP + (high - pitch + 1) * row:.2f}"
+        line = f"{TOP + (high - pitch + 1) * row:.2f}"
         out.append(f'<path d="M{x(0)} {line}H{right}" stroke="#cfcabd" stroke-width="0.8"/>')
-        out.append(f'<text x="{_LEFT - 6}" y="{line}" text-anchor="end" fill="#6b675e">C{pitch // 12 - 1}</text>')
+        out.append(f'<text x="{LEFT - 6}" y="{line}" text-anchor="end" fill="#6b675e">C{pitch // 12 - 1}</text>')
     out += _notes(score, x, y, across, row)
     out.append("</svg>\n")
     return "\n".join(out)
@@ -72,17 +73,17 @@ def _time_lines(score: Score, x: Callable[[float], str], right: float, bottom: f
     """Return beat lines, bar lines and the numbers of the bars."""
     per_bar = score.steps_per_bar
     beat = 4 * score.steps_per_beat / score.meter[1]
-    pixels = (right - _LEFT) / score.bars
+    pixels = (right - LEFT) / score.bars
     out = []
     if pixels / score.meter[0] >= 4:  # closer lines would be a grey haze
         beats = (x(bar * per_bar + i * beat) for bar in range(score.bars) for i in range(1, score.meter[0]))
-        path = "".join(f"M{at} {_TOP}V{bottom}" for at in beats)
+        path = "".join(f"M{at} {TOP}V{bottom}" for at in beats)
         out.append(f'<path d="{path}" stroke="#e3dfd5" stroke-width="0.6"/>')
     every = next(n for n in (1, 2, 4, 8, 16, 64, 256, 1024, score.bars) if n * pixels >= 18 or n >= score.bars)
-    path = "".join(f"M{x(bar * per_bar)} {_TOP}V{bottom}" for bar in range(0, score.bars + 1, every))
+    path = "".join(f"M{x(bar * per_bar)} {TOP}V{bottom}" for bar in range(0, score.bars + 1, every))
     out.append(f'<path d="{path}" stroke="#b9b3a4" stroke-width="0.9"/>')
     out += [
-        f'<text x="{x((bar + min(every, score.bars - bar) / 2) * per_bar)}" y="{_TOP - 8}" text-anchor="middle"'
+        f'<text x="{x((bar + min(every, score.bars - bar) / 2) * per_bar)}" y="{TOP - 8}" text-anchor="middle"'
         f' fill="#6b675e">{bar + 1}</text>'
         for bar in range(0, score.bars, every)
     ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicvae.errors import CodecError
 
-__all__ = ["GRIDS", "PARTS", "Change", "Reading", "Report", "Score", "Struck", "one_key_one_note"]
+__all__ = ["GRIDS", "PARTS", "Change", "Clips", "Reading", "Report", "Score", "Struck", "one_key_one_note"]
+
+T = TypeVar("T", bound="Score | Sequence[Score]")
 
 PARTS = ("piano", "melody", "bass", "drums")
 """Names of the parts; `Score.part` holds indices into this tuple."""
@@ -106,6 +110,12 @@ class Score:
         bars = f"{self.bars} bars of {self.meter[0]}/{self.meter[1]}"
         return f"Score({len(self)} notes, {bars}, {self.steps_per_beat} steps a beat, {self.tempo:g} bpm)"
 
+    def _repr_html_(self) -> str:
+        """Return the piano roll and a player, which notebooks show."""
+        from musicvae.music.html import score_html
+
+        return score_html(self)
+
     @property
     def columns(self) -> tuple[NDArray[np.int32], ...]:
         """Onset, pitch, duration, velocity and part."""
@@ -191,6 +201,22 @@ class Reading(NamedTuple):
 
     score: Score
     report: Report
+
+    def _repr_html_(self) -> str:
+        """Return the report, the piano roll and a player, which notebooks show."""
+        from musicvae.music.html import score_html
+
+        said = f"{self.report.source}: {self.report}"
+        return f"<p>{escape(said)}</p>{score_html(self.score, title=self.report.source)}"
+
+
+class Clips(list[T]):
+    """Clips, or rows of them: a list that notebooks show as piano rolls with players."""
+
+    def _repr_html_(self) -> str:
+        from musicvae.music.html import clips_html
+
+        return clips_html(self)
 
 
 class Struck(NamedTuple):

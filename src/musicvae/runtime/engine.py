@@ -13,7 +13,7 @@ from musicvae.codecs import Codec, codec
 from musicvae.config import TEMPERATURE
 from musicvae.errors import BundleError, CodecError, MissingExtraError
 from musicvae.latent import slerp
-from musicvae.music.score import PARTS, Change, Reading, Score
+from musicvae.music.score import PARTS, Change, Clips, Reading, Score
 from musicvae.runtime import bundle as bundles
 from musicvae.runtime.sampling import Backend, Progress, draw_tokens, generators, prior
 
@@ -143,7 +143,21 @@ class Model:
         The last one is filled up with rests; clips without notes are left out. Raises CodecError if nothing is left.
         """
         score = _score(music)
-        return [score.cut(first, self.bars) for first in self._starts(score)]
+        return Clips(score.cut(first, self.bars) for first in self.starts(score))
+
+    def starts(self, music: Music) -> list[int]:
+        """Return the first bar of each of the `windows` of music, counted from 0. CodecError if there are none."""
+        score = _score(music)
+        mine = np.isin(score.part, [PARTS.index(part) for part in self.codec.parts])
+        if not mine.any():
+            parts = " or ".join(self.codec.parts)
+            raise CodecError(
+                f"the music has no notes of {parts}. Read it with parts={self.codec.parts!r}, or choose another model"
+                if len(score)
+                else "the music has no notes"
+            )
+        bar = score.onset[mine] // score.steps_per_bar
+        return [b for b in range(int(bar.min()), score.bars, self.bars) if ((bar >= b) & (bar < b + self.bars)).any()]
 
     def encode(self, music: Music) -> NDArray[np.float32]:
         """Return the latent vectors (n, Z) of music, one for each window: the means of the posterior."""
@@ -168,7 +182,7 @@ class Model:
         score = _score(music)
         z = self.encode(score)
         clips = self._decode(z, generators(seed, len(z)), temperature, score.tempo, progress)
-        return _join(clips, self._starts(score), score)
+        return _join(clips, self.starts(score), score)
 
     def interpolate(
         self,
@@ -214,7 +228,7 @@ class Model:
         made = self.decode(
             np.stack(points), temperature=temperature, seed=seed, tempo=tempo or _tempo(corners[0]), progress=progress
         )
-        return [made[row * steps : (row + 1) * steps] for row in range(steps)]
+        return Clips(made[row * steps : (row + 1) * steps] for row in range(steps))
 
     def vary(
         self,
@@ -254,7 +268,7 @@ class Model:
     ) -> list[Score]:
         if not 0 <= temperature < np.inf:
             raise CodecError(f"temperature is {temperature}; wanted 0 (the likeliest notes) or more")
-        clips: list[Score] = []
+        clips: list[Score] = Clips()
         for i in range(0, len(z), BATCH):
             tokens = draw_tokens(
                 self.backend, z[i : i + BATCH], noise[i : i + BATCH], temperature, _shifted(progress, i, len(z))
@@ -262,23 +276,10 @@ class Model:
             clips += [self.codec.decode(clip, tempo) for clip in tokens]
         return clips
 
-    def _starts(self, score: Score) -> list[int]:
-        """Return the first bar of each window that has notes."""
-        mine = np.isin(score.part, [PARTS.index(part) for part in self.codec.parts])
-        if not mine.any():
-            parts = " or ".join(self.codec.parts)
-            raise CodecError(
-                f"the music has no notes of {parts}. Read it with parts={self.codec.parts!r}, or choose another model"
-                if len(score)
-                else "the music has no notes"
-            )
-        bar = score.onset[mine] // score.steps_per_bar
-        return [b for b in range(int(bar.min()), score.bars, self.bars) if ((bar >= b) & (bar < b + self.bars)).any()]
-
     def _point(self, a: Music | ArrayLike) -> NDArray[np.float32]:
         if isinstance(a, Score | Reading):
             score = _score(a)
-            mu: NDArray[np.float32] = self.encode(score.cut(self._starts(score)[0], self.bars))[0]
+            mu: NDArray[np.float32] = self.encode(score.cut(self.starts(score)[0], self.bars))[0]
             return mu
         z = np.array(a, dtype=np.float32)
         if z.shape != (self.z,) or not np.isfinite(z).all():

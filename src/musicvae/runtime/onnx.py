@@ -61,6 +61,8 @@ class OnnxBackend:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads
             options.log_severity_level = 3
+            # Threads that wait would keep their cores busy, half of all time, which the page's sound needs.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             path = self.folder / f"{name}.onnx"
             try:
                 self._sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

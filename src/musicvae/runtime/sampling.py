@@ -57,13 +57,14 @@ def draw_tokens(
     backend: Backend,
     z: NDArray[np.float32],
     noise: Sequence[np.random.Generator] | None = None,
-    temperature: float = 0.0,
+    temperature: float | NDArray[np.floating] = 0.0,
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
     """Decode z (B, Z) into tokens (B, U, S, F), the model fed with its own output.
 
     With `temperature` 0 each field is its likeliest value and `noise` is not used; above 0 each clip draws from its own
-    generator of `noise` (B), and only from that one: a clip does not depend on its neighbours.
+    generator of `noise` (B), and only from that one: a clip does not depend on its neighbours. Each clip may have a
+    temperature (B,) of its own.
     """
     spec, U, S = backend.spec, backend.config.bars, backend.spec.slots
     width = sum(spec.sizes)
@@ -71,11 +72,12 @@ def draw_tokens(
     if spec.end is not None:
         tokens[..., 0] = spec.end
     rows = _Rows(backend, z)
-    gumbel = _Gumbel(noise, rows) if temperature > 0 and noise is not None else None
+    each = np.broadcast_to(np.asarray(temperature, dtype=np.float32), len(z))
+    gumbel = _Gumbel(noise, rows, each) if each.any() and noise is not None else None
     most = S - (spec.end is not None)  # the last slot of a bar can only be its end mark
     while len(rows.clip):
         drawn = gumbel.next() if gumbel else np.zeros((len(rows.clip), width), dtype=np.float32)
-        chosen = rows.step(drawn, temperature)[0]
+        chosen = rows.step(drawn, 1.0)[0]
         if spec.end is None:
             ended = np.full(len(chosen), rows.slot[0] == S - 1)
         else:
@@ -197,22 +199,26 @@ def _spread(values: NDArray[Any], at: NDArray[np.int64], count: int) -> NDArray[
 
 
 class _Gumbel:
-    """Noise for the rows at each step, each clip's from its own generator; drawn for some steps at once."""
+    """Noise for the rows at each step, each clip's from its own generator; drawn for some steps at once.
+
+    It comes times the clip's temperature, which the backend then need not know: its step adds temperature · noise.
+    """
 
     AHEAD = 8
 
-    def __init__(self, noise: Sequence[np.random.Generator], rows: _Rows) -> None:
-        self.noise, self.rows, self.steps = noise, rows, 0
+    def __init__(self, noise: Sequence[np.random.Generator], rows: _Rows, temperature: NDArray[np.float32]) -> None:
+        self.noise, self.rows, self.temperature, self.steps = noise, rows, temperature, 0
         bars, width = rows.bars if rows.side_by_side else 1, sum(rows.backend.spec.sizes)
         self.drawn = np.zeros((len(noise), self.AHEAD, bars, width), dtype=np.float32)
 
     def next(self) -> NDArray[np.float32]:
-        """Return standard Gumbel noise for the rows that are left (n, ΣV)."""
+        """Return temperature · standard Gumbel noise for the rows that are left (n, ΣV)."""
         rows, step = self.rows, self.steps % self.AHEAD
         if step == 0:
-            for clip in np.unique(rows.clip):
+            clips = np.unique(rows.clip)
+            for clip in clips[self.temperature[clips] > 0]:
                 self.noise[clip].standard_exponential(out=self.drawn[clip], dtype=np.float32)
-                self.drawn[clip] = -np.log(self.drawn[clip] + np.float32(1e-30))
+                self.drawn[clip] = -self.temperature[clip] * np.log(self.drawn[clip] + np.float32(1e-30))
         self.steps += 1
         noise: NDArray[np.float32] = self.drawn[rows.clip, step, rows.bar if rows.side_by_side else 0]
         return noise
