@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from musicvae.data.workers import Job, Lost, _Worker, run
+from musicvae.data.workers import Job, Lost, Worker, run
 
 TASKS = """
 import os, time
@@ -41,15 +41,15 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def worker(tasks: Any) -> Iterator[_Worker[int]]:
-    worker: _Worker[int] = _Worker(tasks.size, 60, 2**30)
+def worker(tasks: Any) -> Iterator[Worker[int]]:
+    worker: Worker[int] = Worker(tasks.size, 60, 2**30)
     assert worker.pipe.poll(60)
     assert worker.pipe.recv() == []  # it is there
     yield worker
     worker.stop()
 
 
-def test_a_report_holds_many_quick_files_or_one_slow_file(worker: _Worker[int], tmp_path: Path) -> None:
+def test_a_report_holds_many_quick_files_or_one_slow_file(worker: Worker[int], tmp_path: Path) -> None:
     (tmp_path / "on disk").write_bytes(b"four")
     worker.give([Job("slow", b"1"), Job("slow", b"22"), Job("slow", b"333")], 60)
     assert [worker.pipe.recv() for _ in range(3)] == [[1], [2], [3]]
@@ -62,7 +62,7 @@ def test_a_report_holds_many_quick_files_or_one_slow_file(worker: _Worker[int], 
     assert len(reports) < 9
 
 
-def test_a_file_that_is_gone_is_lost(worker: _Worker[int], tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_lost(worker: Worker[int], tmp_path: Path) -> None:
     worker.give([Job("gone", tmp_path / "gone"), Job("here", b"1")], 60)
     assert worker.pipe.recv() == [Lost("cannot be read: No such file or directory"), 1]
 

@@ -37,7 +37,12 @@ SAMPLES_TEMPERATURES = (TEMPERATURE, 1.0)
 @click.option(
     "--clips", type=click.IntRange(min=0), default=512, show_default=True, help="Test clips to score (0: none)."
 )
-def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path | None, clips: int) -> None:
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Lists of songs by genre, for the card: see `musicvae card`."
+)
+def command(
+    run: Path, out: Path, name: str | None, checkpoint: str, data: Path | None, clips: int, labels: Path | None
+) -> None:
     """Turn RUN, a folder that `musicvae train` wrote, into a model that every other command can use.
 
     The model is scored on songs that were neither trained on nor used for validation; the figures stand in its card. It
@@ -53,6 +58,7 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
         raise MissingExtraError("Exporting", "train") from None
     opened = open_run(run, checkpoint)
     trained = opened.trained
+    about = _about(data or Path(trained["data"]["folder"]), labels, required=data is not None)
     name = name or out.resolve().name
     write_bundle(opened.network, opened.config, out, name=name, trained=trained, int8=True)
     held_out = _score(out, data or Path(trained["data"]["folder"]), clips, required=data is not None) if clips else None
@@ -60,12 +66,27 @@ def command(run: Path, out: Path, name: str | None, checkpoint: str, data: Path 
         (out / f"{INT8}.onnx").unlink()
     from musicvae.evaluate.card import model_card
 
-    (out / "README.md").write_text(model_card(name, opened.config, trained, held_out), encoding="utf-8")
+    (out / "README.md").write_text(model_card(name, opened.config, trained, held_out, about), encoding="utf-8")
     if held_out:
         (out / "evaluation.json").write_text(json.dumps(held_out, indent=1) + "\n", encoding="utf-8")
     size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     click.echo(f"{out}: {trained['parameters'] / 1e6:.1f} M parameters, {size:.1f} MB, step {trained['step']}")
     click.echo(f"Hear it with: musicvae generate --model {out}", err=True)
+
+
+def _about(data: Path, labels: Path | None, required: bool) -> dict[str, Any] | None:
+    """Return what is in the data set; None where it is not there and was not asked for."""
+    from musicvae.data.card import data_facts
+    from musicvae.data.dataset import Dataset
+    from musicvae.data.labels import Labels
+
+    found = None if labels is None else Labels.read(labels)
+    try:
+        return data_facts(Dataset(data), found)
+    except DataError:
+        if required:
+            raise
+        return None
 
 
 def _score(folder: Path, data: Path, count: int, required: bool) -> dict[str, Any] | None:

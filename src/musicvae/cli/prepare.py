@@ -31,6 +31,19 @@ SHOWN = 8  # reasons in the summary; all of them are in dataset.json
     help="Grid: steps a quarter note.",
 )
 @options.reading
+@click.option(
+    "--genre",
+    "genres",
+    metavar="NAME",
+    multiple=True,
+    help="Keep only the songs that a list of --labels has, such as Jazz or amg/Jazz. Repeatable.",
+)
+@click.option(
+    "--labels",
+    metavar="FILE|FOLDER",
+    type=click.Path(path_type=str),
+    help="Lists of songs by genre: LPD's id_list_*.txt, their folder or archive, or a table of name, tab, genre.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that read. [default: one a core]")
 @click.option("--overwrite", is_flag=True, help="Replace DATA if it is a prepared data set.")
 @click.option("--dry-run", is_flag=True, help="Read everything and say what would be kept; write nothing.")
@@ -42,6 +55,8 @@ def command(
     steps_per_beat: str,
     programs: tuple[int, ...] | None,
     any_meter: bool,
+    genres: tuple[str, ...],
+    labels: str | None,
     workers: int | None,
     overwrite: bool,
     dry_run: bool,
@@ -61,8 +76,16 @@ def command(
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o': the folder to write the data set to, or --dry-run.")
+    if bool(genres) != (labels is not None):
+        raise click.UsageError(
+            "--genre needs --labels, lists of songs by genre"
+            if genres
+            else "--labels needs --genre, the one to keep. Which there are says: musicvae card DATA --labels LABELS"
+        )
+    from musicvae.data.labels import Labels
     from musicvae.data.prepare import prepare
 
+    choice = None if labels is None else Labels.read(labels).choose(genres)
     show, close = _progress()
     try:
         summary = prepare(
@@ -71,6 +94,7 @@ def command(
             steps_per_beat=int(steps_per_beat),
             programs=range(8) if programs is None else programs,
             any_meter=any_meter,
+            choice=choice,
             workers=workers,
             overwrite=overwrite,
             progress=show,
@@ -124,6 +148,8 @@ def _lines(summary: Summary) -> list[str]:
         f"{files['duplicates']:,} duplicates, {files['dropped']:,} dropped"
     ]
     reasons = list(record["reasons"].items())
+    if labels := record["settings"].get("labels"):
+        lines.append(f"genre: {', '.join(labels['lists'])} ({files['found']:,} files looked at)")
     lines += [f"  {count:>7,}  {reason}" for reason, count in reasons[:SHOWN]]
     if len(reasons) > SHOWN:
         lines.append(f"  {sum(count for _, count in reasons[SHOWN:]):>7,}  for {len(reasons) - SHOWN} other reasons")

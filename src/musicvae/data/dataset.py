@@ -105,6 +105,17 @@ class Dataset:
         first = self.voices["first_bar"][chosen].astype(np.int64)
         return Voices(song, part[chosen], first, bars, np.cumsum(bars) - bars)
 
+    def sources(self) -> list[str]:
+        """Return the file that each song comes from, as songs.tsv has it; raises DataError if that is damaged."""
+        path = self.folder / "songs.tsv"
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()[1:]
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read ({error}). Prepare the data set anew") from None
+        if len(lines) != len(self.songs):
+            raise DataError(f"{path}: has {len(lines)} songs; the data set has {len(self.songs)}. Prepare it anew")
+        return [line.rpartition("\t")[2] for line in lines]
+
     def _piano_clips(self, split: str, codec: PianoCodec, bars: int) -> PianoClips:
         voices = self.voices_of(codec.parts)
         bar = ragged(voices.first_bar, voices.bars)  # of each on the line

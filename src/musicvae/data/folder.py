@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from musicvae.data.layout import FILES
+from musicvae.data.layout import FILES, KEPT
 from musicvae.errors import DataError
 
 __all__ = ["Folder", "free_place"]
@@ -40,7 +40,7 @@ def free_place(out: Path, overwrite: bool) -> tuple[str, ...]:
         raise DataError(f"{out}: cannot be read ({error.strerror})") from None
     if not present:
         return notices
-    strange = [name for name in present if name not in FILES]
+    strange = [name for name in present if name not in FILES and not name.startswith(KEPT)]
     if "dataset.json" not in present or strange:
         what = f"holds {strange[0]}" if strange else "lacks dataset.json"
         raise DataError(f"{out}: is not a prepared data set ({what}), so it is left alone. Choose another folder")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["ARRAYS", "FILES", "FORMAT", "NOTE", "SONG", "SPLITS", "VOICE"]
+__all__ = ["ARRAYS", "FILES", "FORMAT", "KEPT", "NOTE", "SONG", "SPLITS", "VOICE"]
 
 FORMAT = 2
 """Version of the layout. 1 held the piano alone."""
@@ -37,3 +37,6 @@ ARRAYS = ("notes", "bars", "voices", "songs")
 
 FILES = (*(f"{name}.npy" for name in ARRAYS), "songs.tsv", "dropped.tsv", "dataset.json")
 """The files of a data set; dataset.json is written last and makes it whole."""
+
+KEPT = "novelty-"
+"""Begins the names of files that other commands keep in a data set's folder to save time; nothing is lost with them."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from musicvae.data import sources as _sources
 from musicvae.data import workers as _workers
 from musicvae.data.folder import Folder, free_place
+from musicvae.data.labels import Choice, sift
 from musicvae.data.layout import FORMAT, NOTE, SONG, SPLITS, VOICE
 from musicvae.data.pack import Answer, PackedSong, Reader, read_packed
 from musicvae.errors import ConfigError, DataError
@@ -96,6 +97,7 @@ def prepare(
     steps_per_beat: int = 4,
     programs: Collection[int] = range(8),
     any_meter: bool = False,
+    choice: Choice | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -106,7 +108,8 @@ def prepare(
 
     Sources are folders, music files and archives (see `musicvae.data.sources`). Without `out` nothing is
     written (a dry run). Tracks of `programs` are the piano of a song; see `musicvae.music.song` for its
-    other voices. Only songs in 4/4 are kept, unless `any_meter` counts the bars of all others in 4/4, too.
+    other voices. Only songs in 4/4 are kept, unless `any_meter` counts the bars of all others in 4/4, too;
+    and only those of a `choice` of genres, if there is one; other files are not read.
     Two files with the same notes (bar line, pitch and duration on the grid; not velocity, tempo or leading
     rests) are one song, that of the smallest name; if their pianos alone are the same, SAME_PIANO notes or
     more, the one with the most other voices is kept. The split follows from the content: a hash modulo 100
@@ -129,17 +132,18 @@ def prepare(
     if not chosen or chosen[0] < 0 or chosen[-1] > 127:
         raise ConfigError(f"programs is {list(chosen)}; wanted MIDI programs, 0 to 127")
     _sources.check(sources)
-    settings = {"steps_per_beat": steps_per_beat, "programs": list(chosen), "any_meter": any_meter}
+    settings: dict[str, Any] = {"steps_per_beat": steps_per_beat, "programs": list(chosen), "any_meter": any_meter}
+    settings |= {} if choice is None else {"labels": choice.described()}
     task = functools.partial(read_packed, read, steps_per_beat=steps_per_beat, programs=chosen, any_meter=any_meter)
     if out is None:
-        gathered = _gather(sources, task, workers, seconds, progress, None)
+        gathered = _gather(sources, task, workers, seconds, progress, None, choice)
         record, _ = _arrange(gathered, settings)
         return Summary(None, record, 0, time.monotonic() - started, ())
     notices = free_place(Path(out), overwrite)
     with Folder(Path(out)) as folder:
         # Notes wait on disk until all songs are known, so that memory does not grow with them.
         with tempfile.TemporaryFile(dir=folder.partial) as aside:
-            gathered = _gather(sources, task, workers, seconds, progress, aside)
+            gathered = _gather(sources, task, workers, seconds, progress, aside, choice)
             record, arrays = _arrange(gathered, settings)
             notes = folder.write_pieces("notes.npy", NOTE, record["notes"], _notes(aside, gathered.kept))
             record["sha256"] = {"notes.npy": notes}
@@ -168,6 +172,7 @@ def _gather(
     seconds: float,
     progress: Callable[[Progress], None] | None,
     aside: IO[bytes] | None,
+    choice: Choice | None,
 ) -> _Gathered:
     """Read all files and keep one song of each content, the notes of it put `aside`."""
     origin: list[int] = []  # number of a file → its source
@@ -176,7 +181,7 @@ def _gather(
 
     def jobs() -> Iterator[_workers.Job]:
         nonlocal total
-        for item in _sources.walk(sources):
+        for item in sift(_sources.walk(sources), choice):
             origin.append(item.source)
             if isinstance(item, _sources.Skipped):
                 lost.append((item.name, item.reason, general(item.reason)))

@@ -21,7 +21,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from musicvae.errors import DataError
 
-__all__ = ["Job", "Lost", "run"]
+__all__ = ["Job", "Lost", "Worker", "run"]
 
 T = TypeVar("T")
 
@@ -50,8 +50,11 @@ class Lost(NamedTuple):
     reason: str
 
 
-class _Worker(Generic[T]):
-    """One process, its pipe and the jobs that it has not reported yet."""
+class Worker(Generic[T]):
+    """One process, its pipe and the jobs that it has not reported yet.
+
+    What comes over `pipe` are lists of results, in the order of the jobs; an empty one says that the process is ready.
+    """
 
     def __init__(self, task: Callable[[str, bytes], T], seconds: float, memory: int) -> None:
         context = multiprocessing.get_context("spawn")  # fork and threads (tqdm, torch) do not mix
@@ -64,6 +67,7 @@ class _Worker(Generic[T]):
         self.deadline = time.monotonic() + START_SECONDS
 
     def give(self, batch: list[Job], seconds: float) -> None:
+        """Hand over jobs, for which it has some seconds."""
         self.pending.extend(batch)
         self.deadline = time.monotonic() + seconds
         with suppress(OSError):  # a dead worker is noticed when its pipe is read
@@ -71,6 +75,7 @@ class _Worker(Generic[T]):
             self.pipe.send([(j.name, j.content if isinstance(j.content, bytes) else str(j.content)) for j in batch])
 
     def stop(self) -> int | None:
+        """Kill the process and return its exit code."""
         self.process.kill()
         self.process.join()
         code = self.process.exitcode
@@ -107,8 +112,8 @@ class _Crew(Generic[T]):
         self, jobs: Iterator[Job], task: Callable[[str, bytes], T], size: int, seconds: float, memory: int
     ) -> None:
         self.jobs, self.size, self.seconds = jobs, size, seconds
-        self.start: Callable[[], _Worker[T]] = lambda: _Worker(task, seconds, memory)
-        self.workers: list[_Worker[T]] = []
+        self.start: Callable[[], Worker[T]] = lambda: Worker(task, seconds, memory)
+        self.workers: list[Worker[T]] = []
         self.queue: deque[list[Job]] = deque()
         self.taken = 0
         self.more = True
@@ -172,7 +177,7 @@ class _Crew(Generic[T]):
                 worker.stop()
                 yield from self._try_again(worker, f"takes longer than {self.seconds:g} s to read")
 
-    def _bury(self, worker: _Worker[T]) -> Iterator[tuple[Job, T | Lost]]:
+    def _bury(self, worker: Worker[T]) -> Iterator[tuple[Job, T | Lost]]:
         """Take leave of a dead worker; yield the job that it certainly died of."""
         self.workers.remove(worker)
         code = worker.stop()
@@ -181,7 +186,7 @@ class _Crew(Generic[T]):
             raise DataError(_no_start(code))
         yield from self._try_again(worker, f"crashes the reader ({_death(code)})")
 
-    def _try_again(self, worker: _Worker[T], reason: str) -> Iterator[tuple[Job, T | Lost]]:
+    def _try_again(self, worker: Worker[T], reason: str) -> Iterator[tuple[Job, T | Lost]]:
         """Put a lost worker's jobs back, each alone; one that was alone before is Lost for this reason."""
         for job in reversed(worker.pending):
             if job.alone:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from musicvae.codecs import codec
 from musicvae.config import Config
+from musicvae.data.card import data_section
 
 __all__ = ["imported_card", "model_card"]
 
@@ -25,13 +27,20 @@ KINDS = {
 """What each codec holds, in words."""
 
 
-def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dict[str, Any] | None) -> str:
+def model_card(
+    name: str,
+    config: Config,
+    trained: dict[str, Any],
+    held_out: dict[str, Any] | None,
+    data: Mapping[str, Any] | None = None,
+) -> str:
     """Write the card in Markdown.
 
     `trained` is what the run recorded (run.json and its last state) and `held_out` what `musicvae export` measured on
-    the test songs: what `reconstruction` returns, and `samples`; None where it measured nothing.
+    the test songs: what `reconstruction` returns, and `samples`; None where it measured nothing. `data` is what
+    `data_facts` says of the data set; None where that is not there.
     """
-    model = config.model
+    model, parts = config.model, codec(config.codec).parts
     lines = [
         f"# {name}",
         "",
@@ -39,7 +48,8 @@ def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dic
         f"latent vector of {model.z} dimensions. {model.encoder.capitalize()} encoder, {model.decoder} decoder; "
         f"{trained['parameters'] / 1e6:.1f} million parameters, stored in half precision.",
         "",
-        *_data(trained["data"], trained["clips"], codec(config.codec).parts),
+        *_data(trained["data"], trained["clips"], parts),
+        *([*data_section(data, parts), ""] if data else []),
         *_training(config, trained),
         *(
             _held_out(held_out)
@@ -50,7 +60,7 @@ def model_card(name: str, config: Config, trained: dict[str, Any], held_out: dic
         "## What it is for, and what not",
         "",
         f"It plays in the manner of the {KINDS[config.codec.kind]} it was trained on, and knows nothing of other music. What it plays may come "
-        "close to its training songs: look before you publish. It knows no tempo, no pedal, no meter but 4/4, and nothing "
+        "close to its training songs: look before you publish (`musicvae novelty`). It knows no tempo, no pedal, no meter but 4/4, and nothing "
         "finer than its grid.",
         "",
     ]
