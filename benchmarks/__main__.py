@@ -16,6 +16,7 @@ VERBS = {
     "encode": "Music into latent vectors.",
     "train": "Updates of a training run.",
     "prepare": "Files into a data set.",
+    "serve": "Many users of the page at once.",
     "compare": "Ratios between earlier runs, and to the published implementation.",
 }
 

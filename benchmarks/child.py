@@ -113,6 +113,11 @@ class Family:
                 self.most = max(sum(now), 0 if math.isnan(self.most) else self.most)
 
 
+def family_mb(process: int) -> float:
+    """Return the memory of a process and all that it started, pages that they share counted once; 0 where unknown."""
+    return sum(map(_proportional, _descendants(process))) / MB
+
+
 def _descendants(process: int) -> list[int]:
     """Return a process and those that it started, directly or not."""
     found = [process]

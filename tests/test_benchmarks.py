@@ -349,6 +349,7 @@ def test_published_figures_stand_beside_their_own(row):
         (["encode", "--model", "piano-512"], ["piano-512, 1", "piano-512, 2"]),
         (["train", "--preset", "piano-512"], ["piano-512, float32, batch 4"]),
         (["prepare"], ["read music made up, mid, every voice", "prepare music made up, 20 files"]),
+        (["serve"], ["all", "all of its processes"]),
         (["start"], ["musicvae --help", "musicvae generate", "musicvae and what it needs"]),
     ],
     ids=lambda value: value[0],

@@ -86,6 +86,18 @@ def test_a_clip_does_not_depend_on_those_beside_it(kind, order, temperature):
 
 
 @pytest.mark.parametrize(("kind", "order"), KINDS)
+def test_clips_may_have_a_temperature_each(kind, order):
+    model = backend(kind, order)
+    temperatures = np.array([1.0, 0.0, 0.4, 2.0])
+    z = prior(generators(0, 4), 5)
+    together = draw_tokens(model, z, generators(1, 4), temperatures)
+    for i, temperature in enumerate(temperatures):
+        alone = draw_tokens(model, z, generators(1, 4), float(temperature))
+        assert np.array_equal(together[i], alone[i])
+    assert not np.array_equal(together, draw_tokens(model, z, generators(1, 4), 1.0))
+
+
+@pytest.mark.parametrize(("kind", "order"), KINDS)
 def test_seeds_and_temperature(kind, order):
     """At 0 noise is not used; six clips that noise decides agree by chance with odds far below 1 in 10^6."""
     drawing, z = backend(kind, order), vectors(6)
