@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from musicvae.cli import musicvae
 from musicvae.errors import DataError
+from musicvae.evaluate import compare as compare_module
 from musicvae.evaluate.baselines import BASELINES
 from musicvae.evaluate.compare import compare, comparison_tables
 from musicvae.music import Score
@@ -49,6 +50,20 @@ def test_everything_at_once():
     text = comparison_tables(found)
     assert f"| note count | {found.features[0].figures.overlap:.3f} (" in text
     assert f"| 10 % of pitches changed | {100 * found.baselines['10 % of pitches changed'].accuracy:.1f} % (" in text
+
+
+def test_real_against_real_is_half_of_the_songs_against_the_others(monkeypatch):
+    asked = []
+    listen = compare_module.listen
+    monkeypatch.setattr(
+        compare_module, "listen", lambda *sets, **named: asked.append((sets, named)) or listen(*sets, **named)
+    )
+    real, songs = clips(2, 60), np.repeat(np.arange(30), 2)
+    compare(clips(1, 12), real, songs, features=["note_count"], rounds=0)
+    (first, second, second_ids), named = asked[1]
+    assert len(first) == len(second) == 30
+    assert not set(named["generated_songs"]) & set(second_ids)
+    assert sorted(map(len, [*first, *second])) == sorted(map(len, real))
 
 
 def test_small_sets_have_no_listener():

@@ -214,6 +214,15 @@ def test_halves_are_halves_of_the_songs():
     assert none.ceiling is None
 
 
+def test_half_samples_have_half_of_the_generated_clips():
+    # All real clips are alike, and so are nine of ten generated ones: half-samples have the tenth one, or not.
+    one, other = clips(0, 1, (2, 3))[0], clips(0, 1, (40, 41))[0]
+    [found] = compare_features([one] * 9 + [other], [one] * 20, features=["note_count"])
+    assert found.figures.overlap == pytest.approx(0.9)
+    assert (found.halves.low.overlap, found.halves.high.overlap) == pytest.approx((0.8, 1))
+    assert found.ceiling.low.overlap == 1
+
+
 def test_the_same_seed_gives_the_same_figures():
     generated, real = clips(1, 25), clips(2, 30)
     a, b, c = (compare_features(generated, real, features=["note_count"], rounds=3, seed=seed)[0] for seed in (0, 0, 1))

@@ -204,7 +204,8 @@ def test_no_song_is_learnt_from_and_asked_about():
     by_clip = listen(ours, theirs)
     assert by_clip.accuracy == 1
     assert by_song.accuracy < 0.8
-    assert by_song.high - by_song.low > 0.2  # 24 songs, not 240 clips
+    assert by_song.accuracy - by_song.low > 0.1  # 24 songs, not 240 clips
+    assert by_song.high - by_song.accuracy > 0.1
     assert by_song.songs == 12
 
 

@@ -37,7 +37,7 @@ FINE = 4
 GRID = (2**9, 2**13)
 """Fewest and most points of the common grid; two a bandwidth if there are as many. No bandwidth is below its step."""
 TINY = 1e-300
-"""Densities below this count as this, so that a divergence stays a finite number."""
+"""Probabilities of points of the grid below this count as this, so that a divergence stays a finite number."""
 PUBLISHED_POINTS = 1000
 """Points of each of the published grids."""
 
@@ -104,8 +104,7 @@ def figures(first: Spread, second: Spread) -> Figures:
     x, (p, q) = _on_one_grid([first, second])
     overlap = min(float(np.trapezoid(np.minimum(p, q), x)), 1.0)
     js = float(distance.jensenshannon(p, q, base=2) ** 2)
-    kl = float(stats.entropy(np.maximum(p, TINY), np.maximum(q, TINY)))
-    return Figures(overlap, kl, js, _published(first, second))
+    return Figures(overlap, _divergence(p, q), js, _published(first, second))
 
 
 def curves(real: Spread, generated: Spread, inter: Spread) -> tuple[Density, tuple[float, float, float]]:
@@ -163,13 +162,18 @@ def _published(first: Spread, second: Spread) -> float:
 
     It lists every pair within a set twice, which makes the bandwidth there a little smaller.
     """
-    _, stats = scipy()
     found = []
     for spread, listed in ((first, 2), (second, 1)):
         low, high = _ends(spread)
         kernels = _kernels(spread, _scott(spread) * listed**-0.2)
-        found.append(np.maximum(kernels(np.linspace(low, high, PUBLISHED_POINTS)), TINY))
-    return float(stats.entropy(*found))
+        found.append(kernels(np.linspace(low, high, PUBLISHED_POINTS)))
+    return _divergence(*found)
+
+
+def _divergence(p: F64, q: F64) -> float:
+    """Return the Kullback–Leibler divergence of densities q from p on one grid, in nats: finite."""
+    _, stats = scipy()
+    return float(stats.entropy(*(np.maximum(density / density.sum(), TINY) for density in (p, q))))
 
 
 def _on_one_grid(spreads: list[Spread]) -> tuple[F64, list[F64]]:
