@@ -14,6 +14,7 @@ from musicvae.evaluate import compare as compare_module
 from musicvae.evaluate.baselines import BASELINES
 from musicvae.evaluate.compare import compare, comparison_tables
 from musicvae.music import Score
+from musicvae.music.score import PARTS
 
 pytest.importorskip("sklearn")
 
@@ -48,7 +49,9 @@ def test_everything_at_once():
     assert plain["listener"]["accuracy"] == found.listener.accuracy
     assert plain["features"][0]["ceiling"]["mean"]["overlap"] == found.features[0].ceiling.mean.overlap
     text = comparison_tables(found)
-    assert f"| note count | {found.features[0].figures.overlap:.3f} (" in text
+    count = found.features[0]
+    half = f"{count.halves.mean.overlap:.3f} ({count.halves.low.overlap:.3f}–{count.halves.high.overlap:.3f})"
+    assert f"| note count | {count.figures.overlap:.3f} | {half} | {count.ceiling.mean.overlap:.3f} (" in text
     assert f"| 10 % of pitches changed | {100 * found.baselines['10 % of pitches changed'].accuracy:.1f} % (" in text
 
 
@@ -72,7 +75,20 @@ def test_small_sets_have_no_listener():
     assert found.real_listener is None
     assert not found.baselines
     json.dumps(found.to_dict(), allow_nan=False)
-    assert "note count" in comparison_tables(found)
+    text = comparison_tables(found)
+    assert "| note count |" in text
+    assert text.endswith("Too few clips for the machine listener.\n")
+
+
+def test_features_that_say_nothing_are_only_named():
+    rng = np.random.default_rng(0)
+    drums = [Score.of(np.arange(n) % 32, 36, 1, 80, PARTS.index("drums"), bars=2) for n in rng.integers(1, 30, 24)]
+    text = comparison_tables(
+        compare(drums[:12], drums[12:], features=["pitch_range", "note_count", "pitch_count"], rounds=1)
+    )
+    assert "The same in all clips, or in none: pitch range, pitch count.\n" in text
+    assert "| note count |" in text
+    assert "| pitch" not in text
 
 
 def test_what_sounds_beyond_the_end_gives_nobody_away():

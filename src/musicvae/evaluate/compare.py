@@ -113,30 +113,39 @@ def compare(
 
 
 def comparison_tables(found: Comparison) -> str:
-    """Return a comparison as Markdown: a table of features, then one of the machine listener."""
+    """Return a comparison as Markdown: a table of features, then one of the machine listener.
+
+    Beside real against real stand figures of half-samples, which are as large. Features that no clip has or all clips
+    share (the pitches of drums) are only named.
+    """
+    silent = [row for row in found.features if not any(row.bandwidth) and not 0 <= row.figures.overlap < 1]
+    rows = [row for row in found.features if row not in silent]
     lines = [
-        "| feature | overlap | real against real | KL | real | JS | real | KL as published | real |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+        "| feature | overlap, all clips | half of them | real against real | KL | real | JS | real | KL as published | real |",
+        "|---|---:|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in found.features:
-        cells = [_interval(row.halves, row.figures.overlap), _interval(row.ceiling)]
+    for row in rows:
+        cells = [_number(row.figures.overlap), _interval(row.halves), _interval(row.ceiling)]
+        ours, theirs = row.halves.mean if row.halves else row.figures, row.ceiling.mean if row.ceiling else None
         for name in ("kl", "js", "kl_published"):
-            ours, theirs = getattr(row.figures, name), row.ceiling and getattr(row.ceiling.mean, name)
-            cells += [_number(ours), _number(theirs)]
-        lines.append(f"| {row.feature.replace('_', ' ')} | {' | '.join(cells)} |")
-    notes = [f"{row.feature.replace('_', ' ')}: {row.note}." for row in found.features if row.note]
+            cells += [_number(getattr(figures, name) if figures else None) for figures in (ours, theirs)]
+        lines.append(f"| {_title(row)} | {' | '.join(cells)} |")
+    notes = [f"{_title(row)}: {row.note}." for row in rows if row.note]
+    if silent:
+        notes.append(f"The same in all clips, or in none: {', '.join(map(_title, silent))}.")
     lines += ["", *notes, *([""] if notes else [])]
     listeners = {
         "generated": found.listener,
         "real (the other half of the songs)": found.real_listener,
         **found.baselines,
     }
-    lines += ["| real against | the machine listener is right | clips of each kind |", "|---|---|---:|"]
-    for name, heard in listeners.items():
-        if heard:
-            share = f"{heard.accuracy:.1%} ({100 * heard.low:.1f}–{100 * heard.high:.1f})".replace("%", " %")
-            lines.append(f"| {name} | {share} | {heard.clips} |")
-    return "\n".join(lines) + "\n"
+    told = [
+        f"| {name} | {100 * heard.accuracy:.1f} % ({100 * heard.low:.1f}–{100 * heard.high:.1f}) | {heard.clips} |"
+        for name, heard in listeners.items()
+        if heard
+    ]
+    head = ["| real against | the machine listener is right | clips of each kind |", "|---|---|---:|"]
+    return "\n".join([*lines, *(head + told if told else ["Too few clips for the machine listener."])]) + "\n"
 
 
 def _listen(
@@ -165,11 +174,14 @@ def _one_shape(clips: Sequence[Score]) -> None:
             )
 
 
-def _interval(found: Range | None, value: float | None = None) -> str:
+def _title(row: FeatureDistances) -> str:
+    return row.feature.replace("_", " ")
+
+
+def _interval(found: Range | None) -> str:
     if found is None:
-        return "" if value is None else _number(value)
-    shown = found.mean.overlap if value is None else value
-    return f"{_number(shown)} ({_number(found.low.overlap)}–{_number(found.high.overlap)})"
+        return ""
+    return f"{_number(found.mean.overlap)} ({_number(found.low.overlap)}–{_number(found.high.overlap)})"
 
 
 def _number(value: float | None) -> str:
