@@ -22,15 +22,9 @@ _TINY = ModelConfig(
     decoder_hidden=(32, 32),
     head_hidden=16,
 )
-_PIANO_16 = ModelConfig(
-    z=512,
-    roll=320,
-    encoder_hidden=(256, 256),
-    conductor_hidden=(384, 384),
-    decoder_hidden=(384,),
-)
-_PIANO_2 = replace(_PIANO_16, bars=2, roll=384, encoder_hidden=(256,))
-_LITTLE = LossConfig(beta=0.1, beta_schedule="annealed", beta_rate=0.9998, free_bits=0)
+_PIANO_16 = ModelConfig(z=512, roll=320, encoder_hidden=(256,), conductor_hidden=(384, 384), decoder_hidden=(384,))
+_PIANO_2 = replace(_PIANO_16, bars=2)  # of the same sizes, so that the long one can begin with the short one
+_LITTLE = LossConfig(beta=0.02, beta_schedule="annealed", beta_rate=0.9998, free_bits=0)
 _PIANO = {
     "piano-16bar-small": Config(train=TrainConfig(lr=2e-3)),
     "piano-2bar-small": Config(

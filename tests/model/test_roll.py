@@ -41,10 +41,22 @@ def test_cells_of_notes_by_hand():
     assert cells.shape == (1, 2, PIANO.cells) == (1, 2, 3 * STEPS * PITCHES)
     onset, duration, velocity = cells[0, 0].unflatten(0, (3, STEPS, PITCHES))
     assert onset.nonzero().tolist() == [[0, 1], [2, 3]]
-    assert duration[2, 3] == pytest.approx(0.5)  # the longest
-    assert duration.count_nonzero() == 1
-    assert velocity[0, 1] == pytest.approx(0.5 * math.log(3) / math.log(3))
+    assert duration[2, 3] == pytest.approx(0.5 * (1 - 0.5) / 0.25)  # the longest, of a scale from 0 to 1
+    assert duration[0, 1] == pytest.approx(0.5 * (0 - 0.5) / 0.25)
+    assert velocity[0, 1] == pytest.approx(0.25 * (1 - 0.5) / 0.25)
+    assert duration.count_nonzero() == velocity.count_nonzero() == 2
     assert not cells[0, 1].any()
+
+
+def test_an_average_note_has_no_cells_but_its_onset():
+    tokens, lengths = piano([(0, 1, 2, 2)], [(1, 1, 2, 2)])
+    cells = Cells(PIANO)
+    cells.measure(torch.tensor([[0, 1, 1, 1], [0, 1, 4, 2], [2, 3, 2, 2]]))
+    assert cells.mean[0] == pytest.approx(sum(math.log(n) for n in (2, 5, 3)) / 3 / math.log(5))
+    cells.measure(torch.tensor([[0, 1, 2, 2], [2, 3, 2, 2]]))
+    found = cells(tokens, lengths).view(2, 3, STEPS * PITCHES)
+    assert found[:, 0].sum() == 2
+    assert found[:, 1:].abs().max() < 1e-4
 
 
 def test_padding_is_no_cell():

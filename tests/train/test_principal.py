@@ -42,7 +42,7 @@ def test_a_model_begins_by_giving_its_music_back(kind, toy_data, toy_band_data, 
     tokens, lengths = torch.from_numpy(batch.tokens), torch.from_numpy(batch.lengths)
     with torch.no_grad():
         mu, _ = model.encode(tokens, lengths)
-        cells = model.cells(tokens, lengths).flatten(0, 1)
+        cells = model.encoder.cells(tokens, lengths).flatten(0, 1)
         found = model.conductor(mu)[1]
     error, spread = (found - cells).square().sum(), (cells - cells.mean(dim=0)).square().sum()
     assert error < 0.7 * spread

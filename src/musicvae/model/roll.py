@@ -21,15 +21,23 @@ from musicvae.config import Field, TokenSpec
 
 __all__ = ["Cells", "NoteHints", "SlotHints"]
 
-_FURTHER = 0.5
-"""Weight of the cells of duration and velocity against those of onsets, among the principal components."""
+_FURTHER = (0.5, 0.25)
+"""Standard deviation of the cells of duration and of velocity, where the onset's is 1: how much the principal
+components make of them."""
 _SLOPE, _LEVEL = 12.0, 5.0
 """The first logit of a cell is _SLOPE · cell − _LEVEL: the cells that principal components give back as more than some
 0.4 are more likely than not."""
 
 
 class Cells(nn.Module):
-    """Tokens as cells. Has no weights."""
+    """Tokens as cells. Has nothing that is learned, but the mean and deviation of durations and velocities.
+
+    A cell of these is 0 where no note begins and where the note is an average one, so that it says what the onset does
+    not say.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, spec: TokenSpec) -> None:
         super().__init__()
@@ -37,6 +45,21 @@ class Cells(nn.Module):
         self.fields = tuple(f for s in spec.streams for f in s.fields)
         self.keys = (self.fields[0].size - 1) * self.fields[1].size if self.ordered else 0
         self.widths = [sum(field.cells for field in stream.fields) for stream in spec.streams]
+        if self.ordered:
+            further = len(self.fields) - 2
+            self.register_buffer("mean", torch.full((further,), 0.5))
+            self.register_buffer("deviation", torch.full((further,), 0.25))
+
+    def values(self, tokens: Tensor) -> Tensor:
+        """Return how long and how loud notes (…, F) are, on a logarithmic scale from 0 to 1 (…, F − 2)."""
+        most = torch.tensor([math.log(field.size) for field in self.fields[2:]], device=tokens.device)
+        return torch.log1p(tokens[..., 2:].float()) / most
+
+    def measure(self, notes: Tensor) -> None:
+        """Take the mean and deviation of notes (n, F)."""
+        values = self.values(notes)
+        self.mean.copy_(values.mean(dim=0))
+        self.deviation.copy_(values.std(dim=0, correction=0).clamp(min=0.01))
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens (B, U, S, F) and lengths (B, U), end marks included, on one device → (B, U, G)."""
@@ -47,11 +70,10 @@ class Cells(nn.Module):
         note = torch.arange(S, device=tokens.device) < lengths[..., None] - 1  # (B, U, S)
         note = note & (tokens[..., 0] < self.fields[0].size - 1)
         key = torch.where(note, tokens[..., 0] * self.fields[1].size + tokens[..., 1], self.keys)  # marks: one more
-        planes = [torch.ones_like(note, dtype=torch.float32)]
-        for i, field in enumerate(self.fields[2:], start=2):
-            planes.append(_FURTHER * torch.log1p(tokens[..., i].float()) / math.log(max(field.size, 2)))
+        further = (self.values(tokens) - self.mean) / self.deviation * torch.tensor(_FURTHER, device=tokens.device)
+        planes = torch.cat([torch.ones_like(further[..., :1]), further], dim=-1).transpose(2, 3)  # (B, U, F − 1, S)
         grid = torch.zeros(B, U, F - 1, self.keys + 1, device=tokens.device)
-        grid = grid.scatter(3, key[:, :, None].expand(-1, -1, F - 1, -1), torch.stack(planes, dim=2))
+        grid = grid.scatter(3, key[:, :, None].expand(-1, -1, F - 1, -1), planes)
         return grid[..., :-1].flatten(2)
 
     def of_streams(self, cells: Tensor) -> list[Tensor]:

@@ -306,7 +306,6 @@ class MusicVAE(nn.Module):
         self.spec, self.config = spec, config
         self.groups = groups if spec.end is not None else 1
         self.encoder = Encoder(spec, config)
-        self.cells = Cells(spec)
         self.conductor = Conductor(config, spec.cells) if config.decoder == "hierarchical" else None
         streams = [stream.fields for stream in spec.streams]
         if self.conductor is None:  # one decoder for all voices, as the published flat trio
@@ -355,7 +354,7 @@ class MusicVAE(nn.Module):
         if self.conductor is None:
             return z, [z[:, :0]]
         given, cells = self.conductor(z)
-        return given, self.cells.of_streams(cells) if self.config.roll else [cells] * len(self.fields)
+        return given, self.encoder.cells.of_streams(cells) if self.config.roll else [cells] * len(self.fields)
 
     def streams(self) -> list[Decoder]:
         """Return the decoder of each stream."""

@@ -18,7 +18,7 @@ from musicvae.model import MusicVAE
 from musicvae.train.device import to_device
 from musicvae.train.resident import Resident
 
-__all__ = ["SHARE", "begin_with_components", "linear_maps"]
+__all__ = ["OF_CLIPS", "SHARE", "begin_with_components", "linear_maps"]
 
 CLIPS = 2**15
 """Clips that the components are taken from; at most as many are drawn as there are."""
@@ -29,6 +29,9 @@ ROUNDS, MORE = 8, 96
 """Rounds of subspace iteration (Halko et al. 2011, algorithm 4.4), and the vectors it takes beyond those wanted."""
 LEAST = 1e-4
 """Variances below this share of the largest are taken for it: a component that hardly occurs is not blown up."""
+
+OF_CLIPS = ("encoder.mu.", "encoder.sigma.", "conductor.direct.", "conductor.initial.")
+"""What a model of other bars cannot take over: the maps into and out of the latent vector."""
 
 SHARE = 0.1
 """Share of the learning rate for these maps: Adam moves each weight by about that rate, and theirs are small."""
@@ -48,10 +51,13 @@ def begin_with_components(
     clips: Resident,
     settings: TrainConfig,
     progress: Callable[[int, int], None] = lambda number, total: None,
+    *,
+    bars: bool = True,
 ) -> None:
     """Set the linear maps of a model with a roll; clips are drawn, transposed, as training draws them.
 
-    `progress` is called with how much is done, and of how much.
+    Without `bars` those of bars stay as they are, and only those of whole clips are set. `progress` is called with how
+    much is done, and of how much.
     """
     encoder, conductor = model.encoder, model.conductor
     assert conductor is not None
@@ -59,24 +65,28 @@ def begin_with_components(
     few = max(1, min(parts, BARS // (PART * model.config.bars)))
     draw = replace(settings, batch=PART)
 
-    def cells(step: int) -> Tensor:
+    def drawn(step: int) -> tuple[Tensor, Tensor]:
         batch = clips.draw(draw, step)
-        found: Tensor = model.cells(batch.tokens, to_device(batch.lengths, clips.device))
-        return found  # (B, U, G)
+        return batch.tokens, to_device(batch.lengths, clips.device)
 
-    def bars(step: int) -> Tensor:
+    def bar(step: int) -> Tensor:
         progress(step, few + parts)
-        return cells(step).flatten(0, 1)
+        found: Tensor = encoder.cells(*drawn(step))  # (B, U, G)
+        return found.flatten(0, 1)
 
-    mean, vectors, _ = components(bars, few, model.config.roll, settings.seed)  # (G,), (G, K)
-    _set(encoder.bar, vectors.t(), -mean @ vectors)
-    _set(conductor.cells, vectors, mean)
-
-    def sums(step: int) -> Tensor:
+    def clip(step: int) -> Tensor:
         progress(few + step, few + parts)
-        return ((cells(step) - mean) @ vectors).flatten(1)
+        found: Tensor = encoder.bar(encoder.cells(*drawn(step)))  # (B, U, K)
+        return found.flatten(1)
 
-    mean, vectors, variances = components(sums, parts, model.config.z, settings.seed)  # (U·K,), (U·K, Z), (Z,)
+    if bars:
+        if model.spec.ordered:
+            tokens, lengths = drawn(0)
+            encoder.cells.measure(tokens[torch.arange(tokens.shape[2], device=tokens.device) < lengths[..., None] - 1])
+        mean, vectors, _ = components(bar, few, model.config.roll, settings.seed)  # (G,), (G, K)
+        _set(encoder.bar, vectors.t(), -mean @ vectors)
+        _set(conductor.cells, vectors, mean)
+    mean, vectors, variances = components(clip, parts, model.config.z, settings.seed)  # (U·K,), (U·K, Z), (Z,)
     deviation = variances.clamp(min=LEAST * float(variances[0])).sqrt()
     _set(encoder.mu, (vectors / deviation).t(), -mean @ vectors / deviation)
     _set(conductor.direct, vectors * deviation, mean)

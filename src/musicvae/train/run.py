@@ -30,7 +30,7 @@ from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
 from musicvae.train.device import Limit, autocast, choose_device, half_precision, limit
 from musicvae.train.distributed import Ranks
-from musicvae.train.principal import begin_with_components
+from musicvae.train.principal import OF_CLIPS, begin_with_components
 from musicvae.train.record import read_record, require_same_run, resumable, write_record
 from musicvae.train.report import Event
 from musicvae.train.resident import Resident
@@ -137,8 +137,7 @@ class Run:
         elif init is not None:
             self._begin_with(init)
         elif self.config.model.roll:
-            self.report(Event("note", {"message": "beginning with the principal components of the clips"}))
-            begin_with_components(self.model, self.updates.clips, self.config.train)
+            self._begin_with_components()
 
     def write_down(self) -> None:
         """Write config.json and run.json, and forget what metrics.jsonl says of later steps than the checkpoint's."""
@@ -205,11 +204,22 @@ class Run:
         else:
             weights = read_weights(bundle.find(source))
             self.init = {"model": str(source)}
+        own = self.model.state_dict()
+        direct = "conductor.direct.weight"
+        other = direct in own and direct in weights and own[direct].shape != weights[direct].shape  # other bars
+        if other:
+            weights |= {name: value for name, value in own.items() if name.startswith(OF_CLIPS)}
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise TrainingError(f"--init {source}: its sizes are not those of this run ({reason})") from None
+        if other:
+            self._begin_with_components(bars=False)
+
+    def _begin_with_components(self, *, bars: bool = True) -> None:
+        self.report(Event("note", {"message": "beginning with the principal components of the clips"}))
+        begin_with_components(self.model, self.updates.clips, self.config.train, bars=bars)
 
 
 def _parts(batch: Batch, size: int) -> Iterator[Batch]:
