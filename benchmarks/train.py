@@ -191,12 +191,12 @@ def content(data: str, config: Config, rate: float, steps: int) -> Row:
 
     from musicvae.codecs import codec
     from musicvae.data.dataset import Dataset
-    from musicvae.model import MusicVAE
+    from musicvae.model import music_vae
 
     made = codec(config.codec)
     clips = Dataset(data).clips("train", made, config.model.bars)
     train = config.train
-    network = MusicVAE(made.spec, config.model)
+    network = music_vae(made.spec, config.model)
     clip = {"notes": 0.0, "slots": 0.0}  # means
     padding = []
     for step in range(WARM, WARM + steps):

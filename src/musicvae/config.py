@@ -96,6 +96,11 @@ class TokenSpec:
         return self.slots * sum(f.cells for f in fields)
 
 
+OCTAVE = 12
+SHIFT_DIMENSIONS = OCTAVE + 1
+"""Latent dimensions that hold how a clip is transposed, with model.common_key: one a key, and one for the register."""
+
+
 # -------------------------------------------------------------------------------------------- settings
 def _require(name: str, value: Any, holds: bool, wanted: str) -> None:
     if not holds:
@@ -154,6 +159,9 @@ class ModelConfig:
     """Numbers a bar on the linear way past the LSTMs, from what stands in a bar to the latent vector and back, which
     begins with the principal components of the music (hierarchical encoder and decoder only); 0: none (the paper's).
     The encoder then reads bars by it, not slot by slot."""
+    common_key: bool = False
+    """Whether each clip is transposed into one key and register before it is encoded, and back after it is decoded
+    (piano only); 13 dimensions of the latent vector then hold the transposition."""
     bar_hidden: tuple[int, ...] = (128, 128)
     """LSTM units a direction over the slots of a bar (hierarchical encoder without a roll only)."""
     encoder_hidden: tuple[int, ...] = (160, 160)
@@ -168,7 +176,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require("model.bars", self.bars, 2 <= self.bars <= 64, "2 to 64")
-        _require("model.z", self.z, self.z >= 1, "at least 1")
         for name in ("embedding", "head_hidden"):
             _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 0, "at least 0")
         for name in ("bar_hidden", "encoder_hidden", "conductor_hidden", "decoder_hidden"):
@@ -179,10 +186,26 @@ class ModelConfig:
             whole = self.encoder == self.decoder == "hierarchical"
             _require("model.roll", self.roll, whole, "0, or a hierarchical encoder and decoder")
             _require("model.head_hidden", self.head_hidden, self.head_hidden > 0, "at least 1 with model.roll")
-            room = f"at most model.bars · model.roll = {self.bars * self.roll}"
-            _require("model.z", self.z, self.z <= self.bars * self.roll, room)
+            most = self.bars * self.roll + SHIFT_DIMENSIONS * self.common_key
+            _require("model.z", self.z, self.z <= most, f"at most {most}, one for each number of model.roll in a clip")
+        least = 1 + SHIFT_DIMENSIONS * self.common_key
+        _require("model.z", self.z, self.z >= least, f"at least {least}")
         flat = self.decoder == "flat" and self.first_input == "previous"
         _require("model.first_input", self.first_input, not flat, "start: a flat decoder is never begun anew")
+
+
+def in_one_key(spec: TokenSpec, model: ModelConfig) -> tuple[TokenSpec, ModelConfig]:
+    """Return what the network within is built for: with a common key pitches of eleven more, and a smaller z.
+
+    So many pitches hold any clip in any key.
+    """
+    if not model.common_key:
+        return spec, model
+    (stream,) = spec.streams
+    position, pitch, *rest = stream.fields
+    fields = (position, dataclasses.replace(pitch, size=pitch.size + OCTAVE - 1), *rest)
+    within = dataclasses.replace(spec, streams=(dataclasses.replace(stream, fields=fields),))
+    return within, dataclasses.replace(model, z=model.z - SHIFT_DIMENSIONS, common_key=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

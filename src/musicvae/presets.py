@@ -22,7 +22,9 @@ _TINY = ModelConfig(
     decoder_hidden=(32, 32),
     head_hidden=16,
 )
-_PIANO_16 = ModelConfig(z=512, roll=320, encoder_hidden=(256,), conductor_hidden=(384, 384), decoder_hidden=(384,))
+_PIANO_16 = ModelConfig(
+    z=512, roll=320, common_key=True, encoder_hidden=(256,), conductor_hidden=(384, 384), decoder_hidden=(384,)
+)
 _PIANO_2 = replace(_PIANO_16, bars=2)  # of the same sizes, so that the long one can begin with the short one
 _LITTLE = LossConfig(beta=0.02, beta_schedule="annealed", beta_rate=0.9998, free_bits=0)
 _PIANO = {
@@ -30,8 +32,8 @@ _PIANO = {
     "piano-2bar-small": Config(
         model=replace(_SMALL, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=128, lr=2e-3)
     ),
-    "piano-16bar": Config(model=_PIANO_16, loss=_LITTLE, train=TrainConfig(batch=16)),
-    "piano-2bar": Config(model=_PIANO_2, loss=_LITTLE, train=TrainConfig()),
+    "piano-16bar": Config(model=_PIANO_16, loss=_LITTLE, train=TrainConfig(batch=16, transpose_down=0, transpose_up=0)),
+    "piano-2bar": Config(model=_PIANO_2, loss=_LITTLE, train=TrainConfig(transpose_down=0, transpose_up=0)),
     "piano-2bar-tiny": Config(
         model=_TINY, loss=LossConfig(free_bits=8), train=TrainConfig(batch=16, validation_clips=64)
     ),

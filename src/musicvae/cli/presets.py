@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import click
 
-from musicvae.config import ModelConfig, TokenSpec, to_dict
+from musicvae.config import ModelConfig, TokenSpec, in_one_key, to_dict
 from musicvae.presets import PRESETS, PUBLISHED
 
 
@@ -43,6 +43,7 @@ def command(as_json: bool) -> None:
 
 def parameters(spec: TokenSpec, model: ModelConfig) -> int:
     """Return how many parameters the network has, without building it (torch need not be installed)."""
+    spec, model = in_one_key(spec, model)
     fields = [field for stream in spec.streams for field in stream.fields]
     flat = model.decoder == "flat"
     given = model.z if flat else model.conductor_hidden[-1]

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from musicvae.codecs import codec
 from musicvae.config import Config, to_dict
 from musicvae.errors import BundleError
-from musicvae.model import MusicVAE
+from musicvae.model import MusicVAE, music_vae
 from musicvae.runtime.bundle import FORMAT
 from musicvae.runtime.graphs import FUNCTIONS, graph, in_int8
 from musicvae.runtime.onnx import INT8, OnnxBackend
@@ -87,7 +87,7 @@ def import_checkpoint(
     tensors = read_checkpoint(checkpoint)
     spec = codec(config.codec).spec
     config = published_config(tensors, config, spec)
-    network = MusicVAE(spec, config.model).eval()
+    network = music_vae(spec, config.model).eval()
     weights = published_weights(tensors, config, spec)
     network.load_state_dict({key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in weights.items()})
     parameters = sum(value.size for value in weights.values())

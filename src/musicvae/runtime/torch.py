@@ -13,7 +13,7 @@ from torch import Tensor
 
 from musicvae.config import ModelConfig, TokenSpec
 from musicvae.errors import BundleError
-from musicvae.model import MusicVAE
+from musicvae.model import MusicVAE, music_vae
 
 __all__ = ["TorchBackend", "load_network", "read_weights"]
 
@@ -57,7 +57,7 @@ class TorchBackend:
 
 def load_network(folder: Path, spec: TokenSpec, config: ModelConfig) -> TorchBackend:
     """Open a bundle's weights in float32; raises BundleError if they are absent or do not fit the settings."""
-    network = MusicVAE(spec, config, groups=1).eval()
+    network = music_vae(spec, config, groups=1).eval()
     try:
         network.load_state_dict(read_weights(folder))
     except RuntimeError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from musicvae.config import Field, ModelConfig, TokenSpec
+from musicvae.config import Field, ModelConfig, TokenSpec, in_one_key
 
 __all__ = ["BACKWARD", "Work", "begin", "encode", "forward", "generate", "slot", "train", "update_flops"]
 
@@ -60,6 +60,7 @@ def update_flops(spec: TokenSpec, config: ModelConfig, clips: int, slots: float,
 # ---------------------------------------------------------------------------------------------- of a clip
 def encode(spec: TokenSpec, config: ModelConfig, slots: float, *, needed: bool = False) -> Work:
     """Encode one clip that has `slots` slots in all (end marks included) into mu and sigma."""
+    spec, config = in_one_key(spec, config)
     fields = [f for s in spec.streams for f in s.fields]
     width = _slot_width(fields, config.embedding, bits=True, needed=needed)
     ends = 2 * config.encoder_hidden[-1]  # of both directions
@@ -75,6 +76,7 @@ def encode(spec: TokenSpec, config: ModelConfig, slots: float, *, needed: bool =
 
 def begin(spec: TokenSpec, config: ModelConfig, *, needed: bool = False) -> Work:
     """Decode one clip up to its first slots: the conductor, each row's first state, what is the same in its slots."""
+    spec, config = in_one_key(spec, config)
     flat = config.decoder == "flat"
     rows, given = (1, config.z) if flat else (config.bars, config.conductor_hidden[-1])
     first = 2 * sum(config.decoder_hidden)
@@ -92,6 +94,7 @@ def begin(spec: TokenSpec, config: ModelConfig, *, needed: bool = False) -> Work
 
 def slot(spec: TokenSpec, config: ModelConfig, *, needed: bool = False) -> Work:
     """Decode one slot of one row: all streams."""
+    spec, config = in_one_key(spec, config)
     given = 0 if needed else config.z if config.decoder == "flat" else config.conductor_hidden[-1]
     hidden, width = config.decoder_hidden[-1], config.head_hidden
     work = Work()

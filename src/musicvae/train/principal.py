@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from musicvae.config import TrainConfig
-from musicvae.model import MusicVAE
+from musicvae.model import KeyedVAE, MusicVAE
 from musicvae.train.device import to_device
 from musicvae.train.resident import Resident
 
@@ -23,6 +23,8 @@ __all__ = ["OF_CLIPS", "SHARE", "begin_with_components", "linear_maps"]
 CLIPS = 2**15
 """Clips that the components are taken from; at most as many are drawn as there are."""
 BARS = 2**16
+MEASURED = 2048
+"""Clips that keys and registers are measured on."""
 PART = 128
 """Clips that are held as cells at once."""
 ROUNDS, MORE = 8, 96
@@ -67,7 +69,9 @@ def begin_with_components(
 
     def drawn(step: int) -> tuple[Tensor, Tensor]:
         batch = clips.draw(draw, step)
-        return batch.tokens, to_device(batch.lengths, clips.device)
+        lengths = to_device(batch.lengths, clips.device)
+        tokens = model.inside(batch.tokens, lengths) if isinstance(model, KeyedVAE) else batch.tokens
+        return tokens, lengths
 
     def bar(step: int) -> Tensor:
         progress(step, few + parts)
@@ -80,13 +84,16 @@ def begin_with_components(
         return found.flatten(1)
 
     if bars:
+        if isinstance(model, KeyedVAE):
+            batch = clips.draw(replace(draw, batch=MEASURED), 0)
+            model.shifts.measure(batch.tokens, to_device(batch.lengths, clips.device))
         if model.spec.ordered:
             tokens, lengths = drawn(0)
             encoder.cells.measure(tokens[torch.arange(tokens.shape[2], device=tokens.device) < lengths[..., None] - 1])
         mean, vectors, _ = components(bar, few, model.config.roll, settings.seed)  # (G,), (G, K)
         _set(encoder.bar, vectors.t(), -mean @ vectors)
         _set(conductor.cells, vectors, mean)
-    mean, vectors, variances = components(clip, parts, model.config.z, settings.seed)  # (U·K,), (U·K, Z), (Z,)
+    mean, vectors, variances = components(clip, parts, encoder.mu.out_features, settings.seed)  # (U·K,), (U·K, Z), (Z,)
     deviation = variances.clamp(min=LEAST * float(variances[0])).sqrt()
     _set(encoder.mu, (vectors / deviation).t(), -mean @ vectors / deviation)
     _set(conductor.direct, vectors * deviation, mean)

@@ -17,7 +17,7 @@ from musicvae.codecs import codec
 from musicvae.config import Config, from_dict, to_dict
 from musicvae.data.dataset import Clips, Dataset
 from musicvae.errors import ConfigError, TrainingError
-from musicvae.model import MusicVAE
+from musicvae.model import MusicVAE, music_vae
 from musicvae.train import checkpoint
 
 __all__ = ["OpenRun", "open_run", "read_record", "require_same_run", "resumable", "stored_config", "write_record"]
@@ -84,7 +84,7 @@ def open_run(out: Path, which: str = "best") -> OpenRun:
     if not path.exists():
         raise TrainingError(f"{out}: holds no checkpoint. Name a folder that `musicvae train` wrote")
     config, loaded = stored_config(out), checkpoint.load(path)
-    network = MusicVAE(codec(config.codec).spec, config.model)
+    network = music_vae(codec(config.codec).spec, config.model)
     loaded.restore(network)
     parameters = sum(p.numel() for p in network.parameters())
     trained = {**read_record(out), **loaded.state, "checkpoint": path.stem, "parameters": parameters}

@@ -24,7 +24,7 @@ from musicvae.config import TEMPERATURE, Config
 from musicvae.data.dataset import Batch, Dataset
 from musicvae.errors import TrainingError
 from musicvae.evaluate.reconstruction import accuracies, active_units, note_scores, totals
-from musicvae.model import MusicVAE, elbo, scores
+from musicvae.model import elbo, music_vae, scores
 from musicvae.runtime.sampling import draw_tokens, generators, prior
 from musicvae.runtime.torch import TorchBackend
 from musicvae.train import checkpoint
@@ -67,7 +67,7 @@ class Run:
         self.total_steps = config.train.epochs * self.epoch_steps
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.train.seed)
-            self.model = MusicVAE(self.codec.spec, config.model).to(self.device)
+            self.model = music_vae(self.codec.spec, config.model).to(self.device)
         self.parameters = sum(p.numel() for p in self.model.parameters())
         resident = Resident(self.clips, self.device)
         last = out / "last.safetensors"
