@@ -16,7 +16,7 @@ from musicvae.cli import musicvae
 from musicvae.codecs import codec
 from musicvae.config import Config, ModelConfig, from_dict, to_dict
 from musicvae.errors import ConfigError
-from musicvae.model import MusicVAE
+from musicvae.model import MusicVAE, music_vae
 from musicvae.presets import PRESETS, PUBLISHED, preset
 from musicvae.runtime.engine import load
 from musicvae.train.loop import train
@@ -27,7 +27,7 @@ FAMILY = [f"{d}-{k}_16bar" for d in ("flat", "hierdec") for k in ("mel", "drums"
 def network(config: Config) -> MusicVAE:
     """Build a network without memory for its weights."""
     with torch.device("meta"):
-        return MusicVAE(codec(config.codec).spec, config.model)
+        return music_vae(codec(config.codec).spec, config.model)
 
 
 def small(config: Config) -> Config:

@@ -98,7 +98,7 @@ class TokenSpec:
 
 OCTAVE = 12
 SHIFT_DIMENSIONS = OCTAVE + 1
-"""Latent dimensions that hold how a clip is transposed, with model.common_key: one a key, and one for the register."""
+"""Latent dimensions that hold how a clip is transposed, with model.key=common: one a key, and one for the register."""
 
 
 # -------------------------------------------------------------------------------------------- settings
@@ -159,9 +159,9 @@ class ModelConfig:
     """Numbers a bar on the linear way past the LSTMs, from what stands in a bar to the latent vector and back, which
     begins with the principal components of the music (hierarchical encoder and decoder only); 0: none (the paper's).
     The encoder then reads bars by it, not slot by slot."""
-    common_key: bool = False
-    """Whether each clip is transposed into one key and register before it is encoded, and back after it is decoded
-    (piano only); 13 dimensions of the latent vector then hold the transposition."""
+    key: Literal["own", "common"] = "own"
+    """common: each clip is transposed into one key and register before it is encoded, and back after it is decoded
+    (piano only; 13 dimensions of the latent vector then hold the transposition); own: as it is (the paper's)."""
     bar_hidden: tuple[int, ...] = (128, 128)
     """LSTM units a direction over the slots of a bar (hierarchical encoder without a roll only)."""
     encoder_hidden: tuple[int, ...] = (160, 160)
@@ -186,9 +186,9 @@ class ModelConfig:
             whole = self.encoder == self.decoder == "hierarchical"
             _require("model.roll", self.roll, whole, "0, or a hierarchical encoder and decoder")
             _require("model.head_hidden", self.head_hidden, self.head_hidden > 0, "at least 1 with model.roll")
-            most = self.bars * self.roll + SHIFT_DIMENSIONS * self.common_key
+            most = self.bars * self.roll + SHIFT_DIMENSIONS * (self.key == "common")
             _require("model.z", self.z, self.z <= most, f"at most {most}, one for each number of model.roll in a clip")
-        least = 1 + SHIFT_DIMENSIONS * self.common_key
+        least = 1 + SHIFT_DIMENSIONS * (self.key == "common")
         _require("model.z", self.z, self.z >= least, f"at least {least}")
         flat = self.decoder == "flat" and self.first_input == "previous"
         _require("model.first_input", self.first_input, not flat, "start: a flat decoder is never begun anew")
@@ -199,13 +199,13 @@ def in_one_key(spec: TokenSpec, model: ModelConfig) -> tuple[TokenSpec, ModelCon
 
     So many pitches hold any clip in any key.
     """
-    if not model.common_key:
+    if model.key == "own":
         return spec, model
     (stream,) = spec.streams
     position, pitch, *rest = stream.fields
     fields = (position, dataclasses.replace(pitch, size=pitch.size + OCTAVE - 1), *rest)
     within = dataclasses.replace(spec, streams=(dataclasses.replace(stream, fields=fields),))
-    return within, dataclasses.replace(model, z=model.z - SHIFT_DIMENSIONS, common_key=False)
+    return within, dataclasses.replace(model, z=model.z - SHIFT_DIMENSIONS, key="own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ _TINY = ModelConfig(
     head_hidden=16,
 )
 _PIANO_16 = ModelConfig(
-    z=512, roll=320, common_key=True, encoder_hidden=(256,), conductor_hidden=(384, 384), decoder_hidden=(384,)
+    z=512, roll=320, key="common", encoder_hidden=(256,), conductor_hidden=(384, 384), decoder_hidden=(384,)
 )
 _PIANO_2 = replace(_PIANO_16, bars=2)  # of the same sizes, so that the long one can begin with the short one
 _LITTLE = LossConfig(beta=0.02, beta_schedule="annealed", beta_rate=0.9998, free_bits=0)

@@ -24,7 +24,7 @@ PIANO = TokenSpec(
 CONFIG = ModelConfig(
     bars=2,
     z=SHIFT_DIMENSIONS + 12,
-    common_key=True,
+    key="common",
     roll=10,
     embedding=6,
     encoder_hidden=(8,),
@@ -178,14 +178,14 @@ def test_the_loss_reaches_every_weight(model):
 
 def test_drums_have_no_key():
     drums = TokenSpec(16, (Stream("drums", (Field("drums", 512, binary=True),)),))
-    with pytest.raises(ConfigError, match="common_key"):
+    with pytest.raises(ConfigError, match="model.key"):
         music_vae(drums, CONFIG)
 
 
 @pytest.mark.parametrize(("z", "holds"), [(13, False), (14, True), (33, True), (34, False)])
 def test_how_large_the_latent_vector_may_be(z, holds):
     if holds:
-        ModelConfig(bars=2, roll=10, z=z, common_key=True)
+        ModelConfig(bars=2, roll=10, z=z, key="common")
     else:
         with pytest.raises(ConfigError, match=r"model\.z"):
-            ModelConfig(bars=2, roll=10, z=z, common_key=True)
+            ModelConfig(bars=2, roll=10, z=z, key="common")

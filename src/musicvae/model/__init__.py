@@ -21,4 +21,4 @@ __all__ = [
 
 def music_vae(spec: TokenSpec, config: ModelConfig, groups: int = 8) -> MusicVAE:
     """Return the network of these settings; `groups` as for MusicVAE. Raises ConfigError where they do not fit."""
-    return (KeyedVAE if config.common_key else MusicVAE)(spec, config, groups)
+    return (KeyedVAE if config.key == "common" else MusicVAE)(spec, config, groups)

@@ -140,7 +140,7 @@ class KeyedVAE(MusicVAE):
 
     def __init__(self, spec: TokenSpec, config: ModelConfig, groups: int = 8) -> None:
         if not spec.ordered:
-            raise ConfigError("model.common_key is for notes in order (codec.kind piano). Leave it out")
+            raise ConfigError("model.key=common is for notes in order (codec.kind piano). Leave it out")
         within, inner = in_one_key(spec, config)
         super().__init__(within, inner, groups)
         self.spec, self.config = spec, config
