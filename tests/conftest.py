@@ -115,6 +115,7 @@ def toy(
     embedding: int = 8,
     head_hidden: int = 8,
     roll: int = 0,
+    key: str = "own",
     z: int = 6,
     **train: object,
 ) -> Config:
@@ -124,6 +125,7 @@ def toy(
             bars=bars,
             z=z,
             roll=roll,
+            key=key,  # type: ignore[arg-type]
             encoder=encoder,  # type: ignore[arg-type]
             decoder=decoder,  # type: ignore[arg-type]
             first_input=first_input,  # type: ignore[arg-type]
@@ -156,14 +158,14 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             import torch
 
             from musicvae.codecs import codec
-            from musicvae.model import MusicVAE
+            from musicvae.model import music_vae
             from musicvae.runtime.export import write_bundle
 
             config = toy(encoder, bars, **structure)
             spec = codec(config.codec).spec
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(1)
-                network = MusicVAE(spec, config.model)
+                network = music_vae(spec, config.model)
             with torch.no_grad():
                 for name, parameter in network.named_parameters():  # a fresh network hears little of z
                     if not name.startswith(("conductor.cells", "conductor.direct")) and ".hints." not in name:

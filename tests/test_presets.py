@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from musicvae.cli import musicvae
 from musicvae.codecs import codec
-from musicvae.config import Config, ModelConfig, from_dict, to_dict
+from musicvae.config import SHIFT_DIMENSIONS, Config, ModelConfig, from_dict, to_dict
 from musicvae.errors import ConfigError
 from musicvae.model import MusicVAE, music_vae
 from musicvae.presets import PRESETS, PUBLISHED, preset
@@ -33,7 +33,9 @@ def network(config: Config) -> MusicVAE:
 def small(config: Config) -> Config:
     """Shrink a preset to a toy of the same structure: layers, codec, kinds of inputs and heads, loss and schedules."""
     model = config.model
-    sizes: dict[str, Any] = {"z": 5, "embedding": min(model.embedding, 6), "head_hidden": min(model.head_hidden, 7)}
+    z = 5 + (SHIFT_DIMENSIONS if model.key == "common" else 0)
+    sizes: dict[str, Any] = {"z": z, "embedding": min(model.embedding, 6), "head_hidden": min(model.head_hidden, 7)}
+    sizes["roll"] = min(model.roll, 8)
     for number, name in enumerate(("bar_hidden", "encoder_hidden", "conductor_hidden", "decoder_hidden")):
         sizes[name] = tuple(4 + number + layer for layer in range(len(getattr(model, name))))
     return replace(config, model=replace(model, **sizes), train=replace(config.train, batch=4, validation_clips=4))

@@ -35,6 +35,8 @@ KINDS: list[tuple[str, int, dict[str, Any]]] = [
     ("flat", 3, FLAT),
     ("hierarchical", 2, {"roll": 12}),
     ("hierarchical", 2, {"roll": 12, **PREVIOUS}),
+    ("hierarchical", 2, {"roll": 12, "key": "common", "z": 20}),
+    ("flat", 3, {"key": "common", "z": 20, **FLAT}),
     ("hierarchical", 2, {"kind": "drums", "roll": 12}),
     ("hierarchical", 2, {"kind": "trio", "roll": 12, **PREVIOUS}),
     ("flat", 2, {"kind": "melody", **FLAT, **PLAIN}),
