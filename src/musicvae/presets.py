@@ -83,6 +83,18 @@ _FAMILY |= {  # the paper's, but of no published configuration
 }
 
 
+_OURS = {  # the paper's other kinds of music with the way past the LSTMs that piano has
+    "melody-16bar": Config(
+        codec=_MELODY, model=replace(_PIANO_16, key="own", roll=256), loss=_LITTLE, train=TrainConfig()
+    ),
+    "drums-16bar": Config(
+        codec=_DRUMS, model=replace(_PIANO_16, key="own", roll=128), loss=_LITTLE, train=TrainConfig()
+    ),
+    "trio-16bar": Config(
+        codec=_TRIO, model=replace(_PIANO_16, key="own", roll=320), loss=_LITTLE, train=TrainConfig(batch=16)
+    ),
+}
+
 _FLAT_LAYERS = {"melody": (360, 360), "drums": (360, 360), "trio": (540, 540)}
 
 
@@ -113,7 +125,7 @@ def _tiny(name: str) -> Config:
     )
 
 
-PRESETS: Mapping[str, Config] = _PIANO | _FAMILY | {f"{name}-tiny": _tiny(name) for name in _FAMILY}
+PRESETS: Mapping[str, Config] = _PIANO | _OURS | _FAMILY | {f"{name}-tiny": _tiny(name) for name in _FAMILY}
 """Complete settings by name: `small` and `tiny` fit two CPU cores, the others want a GPU."""
 
 PUBLISHED: Mapping[str, int] = {

@@ -30,8 +30,10 @@ VERBS = {
     "export": "Turn a training run into a model folder.",
     "evaluate": "Score a model on songs that it never saw.",
     "compare": "Compare generated clips with real ones.",
+    "report": "Show on one page what a model makes, in pictures and figures.",
     "novelty": "Say how much of new clips stands in training songs.",
     "attributes": "Find a model's vectors of density, register and more.",
+    "prior": "Fit a model's prior to music, so that new clips are more like it.",
     "import-checkpoint": "Turn a published MusicVAE checkpoint into a model folder.",
     "presets": "List the settings that have a name.",
 }

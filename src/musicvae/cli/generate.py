@@ -34,6 +34,7 @@ def _limit(context: click.Context, parameter: click.Parameter, value: str | None
 @options.temperature(TEMPERATURE)
 @options.drawing()
 @options.attributes
+@options.prior
 @click.option(
     "--novel",
     metavar="[=N]",
@@ -54,6 +55,7 @@ def command(
     seed: int | None,
     tempo: float | None,
     attributes: dict[str, float],
+    prior: Literal["fitted", "normal"] | None,
     novel: int | None,
     against: Path | None,
     model: str | None,
@@ -78,7 +80,7 @@ def command(
     seed = options.seed_or_new(seed)
     names = [f"{opened.bundle.name}-seed{seed}-{i + 1}" for i in range(number)]
     clips = options.Clips(out, names, svg=svg, wav=wav, soundfont=soundfont, overwrite=overwrite)
-    draw = partial(opened.sample, temperature=temperature, tempo=tempo or 120.0, attributes=attributes)
+    draw = partial(opened.sample, temperature=temperature, tempo=tempo or 120.0, attributes=attributes, prior=prior)
     made, each = draw(number, seed=seed, progress=options.progress("drawing")), None
     if against is not None:
         drawn = _novel(made, lambda other: draw(1, seed=other)[0], seed, opened, against, novel or USUAL)

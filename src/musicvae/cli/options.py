@@ -24,6 +24,7 @@ __all__ = [
     "model_option",
     "output",
     "precision",
+    "prior",
     "progress",
     "read_music",
     "reading",
@@ -100,6 +101,16 @@ def attributes(command: F) -> F:
         multiple=True,
         callback=_amounts,
         help="Move along one of the model's attribute vectors, such as density=+1.5 or register=-1. Repeatable.",
+    )(command)
+
+
+def prior(command: F) -> F:
+    """Add --prior."""
+    return click.option(
+        "--prior",
+        type=click.Choice(["fitted", "normal"]),
+        help="What latent vectors are drawn from: a prior that was fitted to music (see musicvae prior), or N(0, I), "
+        "the paper's. [default: fitted where the model has it]",
     )(command)
 
 

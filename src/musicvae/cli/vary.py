@@ -25,6 +25,7 @@ from musicvae.cli import options
 @options.temperature(0.0)
 @options.drawing()
 @options.attributes
+@options.prior
 @options.reading
 @options.model_option
 @options.output
@@ -36,6 +37,7 @@ def command(
     seed: int | None,
     tempo: float | None,
     attributes: dict[str, float],
+    prior: Literal["fitted", "normal"] | None,
     programs: tuple[int, ...] | None,
     any_meter: bool,
     model: str | None,
@@ -68,6 +70,7 @@ def command(
         seed=seed,
         tempo=tempo,
         attributes=attributes,
+        prior=prior,
         progress=options.progress("decoding"),
     )
     clips.write(made, as_json, seed=seed, amount=amount, attributes=attributes, model=opened.bundle.name)

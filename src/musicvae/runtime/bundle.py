@@ -4,6 +4,7 @@ config.json           format, name, settings and how it was trained
 model.safetensors     the weights, once; in half precision as a rule
 encode.onnx, start.onnx, step.onnx    the graphs; they refer to the weights in model.safetensors
 attributes.json       attribute vectors, where `musicvae attributes` found them
+prior.npz             a fitted prior, where `musicvae prior` fitted one (see flow)
 README.md             the model card
 """
 

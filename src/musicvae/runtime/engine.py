@@ -15,12 +15,16 @@ from musicvae.errors import BundleError, CodecError, MissingExtraError
 from musicvae.latent import slerp
 from musicvae.music.score import PARTS, Change, Clips, Reading, Score
 from musicvae.runtime import bundle as bundles
+from musicvae.runtime.flow import read_flow
 from musicvae.runtime.sampling import Backend, Progress, draw_tokens, generators, prior
 
 __all__ = ["Model", "load"]
 
 Music = Score | Reading
 """What the engine accepts as music."""
+
+Prior = Literal["normal", "fitted"]
+"""What latent vectors are drawn from."""
 
 BATCH = 32
 """Most clips decoded at once, so that memory stays small however many are asked for."""
@@ -74,11 +78,28 @@ class Model:
         """Dimensions of the latent vector."""
         self.attributes = bundles.read_attributes(bundle)
         """Attribute vectors (Z,) by name, as `musicvae attributes` found them."""
+        self.flow = read_flow(bundle.folder, self.z)
+        """The prior that `musicvae prior` fitted; None where it did not."""
 
     def __repr__(self) -> str:
         return f"Model({self.bundle.name!r}, {self.bars} bars, z {self.z})"
 
     # ------------------------------------------------------------------------------------------ from z
+    def prior(self, noise: Sequence[np.random.Generator], kind: Prior | None = None) -> NDArray[np.float32]:
+        """Draw a latent vector with each generator → (B, Z).
+
+        normal: from N(0, I), the paper's; fitted: such noise moved to where music is (see `runtime.flow`), by default
+        where the model has a fitted prior. Raises BundleError if it has none.
+        """
+        z = prior(noise, self.z)
+        if kind == "normal" or (kind is None and self.flow is None):
+            return z
+        if self.flow is None:
+            raise BundleError(
+                f"{self.bundle.name} has no fitted prior. Fit one with: musicvae prior MODEL DATA, or use normal"
+            )
+        return self.flow(z)
+
     def sample(
         self,
         n: int = 1,
@@ -87,9 +108,10 @@ class Model:
         seed: int = 0,
         tempo: float = 120.0,
         attributes: Mapping[str, float] | None = None,
+        prior: Prior | None = None,
         progress: Progress | None = None,
     ) -> list[Score]:
-        """Draw `n` new clips from the prior N(0, I), moved along attribute vectors if asked (see `move`).
+        """Draw `n` new clips from the prior (see `prior`), moved along attribute vectors if asked (see `move`).
 
         `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own
         distribution. `tempo` is in quarter notes a minute: the model knows steps, not seconds.
@@ -98,7 +120,7 @@ class Model:
         if not n:
             return []
         noise = generators(seed, n)
-        return self._decode(self.move(prior(noise, self.z), attributes or {}), noise, temperature, tempo, progress)
+        return self._decode(self.move(self.prior(noise, prior), attributes or {}), noise, temperature, tempo, progress)
 
     def decode(
         self,
@@ -240,6 +262,7 @@ class Model:
         seed: int = 0,
         tempo: float | None = None,
         attributes: Mapping[str, float] | None = None,
+        prior: Prior | None = None,
         progress: Progress | None = None,
     ) -> list[Score]:
         """Return `n` variations: points on the way from `a` to `n` points of the prior.
@@ -253,7 +276,7 @@ class Model:
         start = self._point(a)
         if not n:
             return []
-        points = np.stack([slerp(start, target, amount) for target in prior(generators(seed, n), self.z)])
+        points = np.stack([slerp(start, target, amount) for target in self.prior(generators(seed, n), prior)])
         points = self.move(points, attributes or {})
         return self.decode(points, temperature=temperature, seed=seed, tempo=tempo or _tempo(a), progress=progress)
 

@@ -23,7 +23,7 @@ from musicvae.evaluate.reconstruction import count_notes
 from musicvae.latent import slerp
 from musicvae.music.score import PARTS, Change, Reading, Score
 from musicvae.runtime.engine import Model
-from musicvae.runtime.sampling import generators, prior
+from musicvae.runtime.sampling import generators
 from musicvae.web.batches import Batches, Line
 from musicvae.web.clips import (
     MAX_NOTES,
@@ -164,7 +164,7 @@ class Playground:
         fields = await read_fields(request, (*DRAWING, "n"))
         drawn = self._drawn(fields)
         each = generators(drawn.seed, fields.whole("n", 1, MOST, 4))
-        z = prior(each, drawn.model.z)
+        z = drawn.model.prior(each)
         scores = await self.batches.decode(drawn.model, z, each, drawn.temperature)
         rows = enumerate(zip(scores, z, strict=True))
         return Answer({"clips": [clip_json(drawn.name, score, drawn.facts(point, i)) for i, (score, point) in rows]})
@@ -211,7 +211,7 @@ class Playground:
         drawn = self._drawn(fields)
         z = fields.point("z", drawn.model.z)
         amount, n = fields.number("amount", 0, 1, 0.3), fields.whole("n", 1, MOST, 8)
-        targets = prior(generators(fields.whole("targets", 0, SEED, drawn.seed), n), drawn.model.z)
+        targets = drawn.model.prior(generators(fields.whole("targets", 0, SEED, drawn.seed), n))
         return Answer({"clips": await self._clips(drawn, np.stack([slerp(z, t, amount) for t in targets]))})
 
     def _drawn(self, fields: Fields, temperature: float = TEMPERATURE) -> Drawn:

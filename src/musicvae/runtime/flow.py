@@ -1,0 +1,97 @@
+"""A prior that was fitted to the latent vectors of music: noise flows to where music is.
+
+The latent vectors of music do not fill N(0, I) evenly. A small network learns how fast a point of noise must move, at
+each time from 0 to 1, to become the latent vector of a clip (flow matching: Lipman et al. 2023; to the same end Mittal
+et al. 2021 fit a diffusion model to the latent vectors of MusicVAE). The way is deterministic: noise is turned into the
+same clip each time, and noise that is near is turned into clips that are near.
+
+Axes: B clips, Z latent dimensions, H units, E numbers that tell the time.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicvae.errors import BundleError
+
+__all__ = ["FILE", "STEPS", "TIMES", "Flow", "read_flow", "write_flow"]
+
+FILE = "prior.npz"
+"""The fitted prior within a model folder."""
+STEPS = 16
+"""Steps from noise to music, by the midpoint rule."""
+TIMES = 8
+"""E / 2: the time is told by the sines and cosines of so many half turns."""
+
+
+class Flow:
+    """A fitted prior. Weights by name: see `musicvae.train.flow.Velocity`, which computes the same."""
+
+    def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
+        self.weights = weights
+        self.blocks = sum(name.endswith(".up.weight") for name in weights)
+
+    def __call__(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn noise (B, Z) ~ N(0, I) into latent vectors (B, Z)."""
+        x, width = np.asarray(noise, dtype=np.float32), np.float32(1 / STEPS)
+        for step in range(STEPS):
+            half = x + width / 2 * self.velocity(x, step / STEPS)
+            x = x + width * self.velocity(half, (step + 0.5) / STEPS)
+        found: NDArray[np.float32] = self.weights["mean"] + self.weights["deviation"] * x
+        return found
+
+    def velocity(self, x: NDArray[np.float32], time: float) -> NDArray[np.float32]:
+        """Return how fast points (B, Z) move at a time from 0 to 1 → (B, Z)."""
+        turns = np.pi * time * np.arange(1, TIMES + 1, dtype=np.float32)
+        told = np.concatenate([np.sin(turns), np.cos(turns)]).astype(np.float32)  # (E,)
+        h = self._linear("into", x)
+        for number in range(self.blocks):
+            wide = self._linear(f"blocks.{number}.up", _normal(h)) + self._linear(f"blocks.{number}.time", told)
+            h = h + self._linear(f"blocks.{number}.down", wide / (1 + np.exp(-wide)))
+        return self._linear("out", _normal(h))
+
+    def _linear(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+        return found
+
+
+def _normal(h: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring rows (B, H) to mean 0 and variance 1."""
+    h = h - h.mean(axis=-1, keepdims=True)
+    found: NDArray[np.float32] = h / np.sqrt((h * h).mean(axis=-1, keepdims=True) + 1e-5)
+    return found
+
+
+def read_flow(folder: Path, z: int) -> Flow | None:
+    """Return the fitted prior of a model folder; None where it has none. Raises BundleError if it is damaged."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            weights = {name: file[name].astype(np.float32) for name in file.files if name != "facts"}
+        flow = Flow(weights)
+        made = flow(np.zeros((1, z), np.float32))
+        if made.shape != (1, z) or not np.isfinite(made).all():
+            raise ValueError(f"it does not give {z} finite numbers")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path}: is damaged ({error}). Fit the prior anew: musicvae prior") from None
+    return flow
+
+
+def write_flow(folder: Path, weights: dict[str, NDArray[np.float32]], facts: dict[str, Any]) -> None:
+    """Store a fitted prior in a model folder, in half precision, with how it was fitted."""
+    partial = folder / f".{FILE}"
+    try:
+        with partial.open("wb") as file:
+            halves = {name: w.astype(np.float16) for name, w in weights.items()}
+            np.savez_compressed(file, facts=np.array(json.dumps(facts)), **halves)  # type: ignore[arg-type]
+        partial.replace(folder / FILE)
+    except OSError as error:
+        raise BundleError(f"{folder}: {FILE} cannot be written ({error.strerror}). Copy the model first") from None
