@@ -10,7 +10,7 @@ from musicvae.config import Config
 from musicvae.presets import PRESETS, preset
 
 if TYPE_CHECKING:
-    from musicvae.model import MusicVAE, music_vae
+    from musicvae.model import MusicVAE
 
 _LAYERS: dict[str, Any] = dict.fromkeys(("encoder_hidden", "conductor_hidden", "decoder_hidden"), (512, 512))
 _AT_SIZE = {"hierdec-mel-512": "hierdec-mel_16bar", "piano-512": "piano-16bar-small"}
@@ -47,7 +47,7 @@ def write(name: str, folder: str, temperature: float, quick: bool) -> None:
     import torch
 
     from musicvae.codecs import codec
-    from musicvae.model import MusicVAE, music_vae
+    from musicvae.model import music_vae
     from musicvae.runtime.export import write_bundle
 
     config = settings(name, quick=quick)

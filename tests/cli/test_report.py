@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from musicvae.cli import main
+from musicvae.cli.report import _write
+from musicvae.errors import MusicVAEError
 
 pytest.importorskip("sklearn")
 pytest.importorskip("jinja2")
@@ -61,11 +64,13 @@ def test_a_page_and_the_same_figures(cli, data, toy_bundle, tmp_path):
 
 
 def test_errors_come_before_the_work(cli, data, toy_bundle, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("here")
     monkeypatch.setattr("musicvae.evaluate.report.measure", lambda *_, **__: pytest.fail("it worked all the same"))
     for arguments, words in (
         ((toy_bundle(), tmp_path / "none"), "is not a prepared data set"),
         (("no-such-model", data), "no-such-model"),
         ((toy_bundle(), data, "-o", tmp_path), "exists already"),
+        ((toy_bundle(), data, "-o", tmp_path / "file" / "report.html"), "cannot be written"),
     ):
         code, out, err = cli(*arguments)
         assert (code, out) == (1, "")
@@ -78,8 +83,11 @@ def test_errors_come_before_the_work(cli, data, toy_bundle, tmp_path, monkeypatc
     assert cli(toy_bundle(), data, "--clips", "1")[0] == 2
 
 
-def test_a_place_that_cannot_be_written(cli, data, toy_bundle, tmp_path):
-    (tmp_path / "file").write_text("here")
-    code, _, err = cli(toy_bundle(), data, "-o", tmp_path / "file" / "report.html", *FEW)
-    assert code == 1
-    assert "cannot be written" in err
+def test_no_half_page_stays_where_the_disk_is_full(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(MusicVAEError, match=r"cannot be written \(No space left on device\)\. Choose"):
+        _write(tmp_path / "report.html", "text")
+    assert not list(tmp_path.iterdir())

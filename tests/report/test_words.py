@@ -60,6 +60,10 @@ def test_overlaps_are_counted_against_real_music(measured):
     text = said(found._replace(comparison=found.comparison._replace(features=tuple(as_real))))["features"]
     assert f"In {len(rows)} of {len(rows)} they are within" in text
     assert "Furthest" not in text
+    as_the_worst_half = [row._replace(halves=row.ceiling._replace(mean=row.ceiling.low)) for row in rows]
+    assert as_the_worst_half[0].halves.mean.overlap < as_the_worst_half[0].ceiling.mean.overlap
+    text = said(found._replace(comparison=found.comparison._replace(features=tuple(as_the_worst_half))))["features"]
+    assert f"In {len(rows)} of {len(rows)} they are within" in text
 
 
 def changed(found: Measured, row: str, low: float, high: float, songs: int = 40) -> Measured:
@@ -71,7 +75,12 @@ def changed(found: Measured, row: str, low: float, high: float, songs: int = 40)
 
 def test_reconstruction_is_judged_by_intervals(measured):
     found = changed(measured(), "model", 0.4, 0.5)
-    for low, high, words in ((0.1, 0.2, "better than"), (0.6, 0.7, "worse than"), (0.45, 0.6, "about as good as")):
+    for low, high, words in (
+        (0.1, 0.2, "better than"),
+        (0.6, 0.7, "worse than"),
+        (0.45, 0.6, "about as good as"),
+        (0.35, 0.45, "about as good as"),
+    ):
         assert (
             f"{words} the bar before, repeated: {(low + high) / 2:.3f}"
             in said(changed(found, "previous bar", low, high))["there-and-back"]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from musicvae.errors import BundleError
 
-__all__ = ["FILE", "STEPS", "TIMES", "Flow", "read_flow", "write_flow"]
+__all__ = ["FILE", "STEPS", "TIMES", "Flow", "gaussian", "read_flow", "write_flow"]
 
 FILE = "prior.npz"
 """The fitted prior within a model folder."""
@@ -54,11 +54,17 @@ class Flow:
         for number in range(self.blocks):
             wide = self._linear(f"blocks.{number}.up", _normal(h)) + self._linear(f"blocks.{number}.time", told)
             h = h + self._linear(f"blocks.{number}.down", wide / (1 + np.exp(-wide)))
-        return self._linear("out", _normal(h))
+        moved: NDArray[np.float32] = self._linear("out", _normal(h)) + np.float32(gaussian(time)) * x
+        return moved
 
     def _linear(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
         return found
+
+
+def gaussian(time: Any) -> Any:  # a number or a tensor
+    """Return the velocity of points at 1, were the latent vectors N(0, I), too: the network adds what they are not."""
+    return (2 * time - 1) / (time**2 + (1 - time) ** 2)
 
 
 def _normal(h: NDArray[np.float32]) -> NDArray[np.float32]:
