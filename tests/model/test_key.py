@@ -178,7 +178,7 @@ def test_the_loss_reaches_every_weight(model):
 
 def test_drums_have_no_key():
     drums = TokenSpec(16, (Stream("drums", (Field("drums", 512, binary=True),)),))
-    with pytest.raises(ConfigError, match="model.key"):
+    with pytest.raises(ConfigError, match=r"model\.key"):
         music_vae(drums, CONFIG)
 
 

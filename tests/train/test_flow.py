@@ -112,7 +112,13 @@ def test_from_the_command_line(toy_bundle, toy_data, tmp_path):
     dry = CliRunner().invoke(musicvae, [*map(str, asked), "--dry-run"], catch_exceptions=False)
     assert dry.exit_code == 0, dry.output
     assert not (folder / FILE).exists()
-    result = CliRunner().invoke(musicvae, [*map(str, asked), "--json"], catch_exceptions=False)
+    card = folder / "README.md"
+    card.write_text("# m\n\nNo network.\n\n## What it is for, and what not\n\nMusic.\n")
+    for _ in range(2):  # again: one section, not two
+        result = CliRunner().invoke(musicvae, [*map(str, asked), "--json"], catch_exceptions=False)
+    text = card.read_text()
+    assert text.count("## The fitted prior\n") == text.count("## What it is for, and what not\n\nMusic.\n") == 1
+    assert text.startswith("# m\n\nNo network.\n\n## The fitted prior\n\n")
     assert result.exit_code == 0, result.output
     assert '"error_held_out"' in result.output
     assert load(folder, threads=1).flow is not None

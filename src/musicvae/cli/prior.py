@@ -47,6 +47,7 @@ def command(
     import numpy as np
 
     from musicvae.data.dataset import Dataset
+    from musicvae.evaluate.card import with_prior
     from musicvae.runtime.engine import load
     from musicvae.runtime.flow import write_flow
 
@@ -88,9 +89,16 @@ def command(
         "blocks": blocks,
         "seed": seed,
     }
-    facts |= {"parameters": sum(w.size for w in weights.values()), **{k: round(v, 4) for k, v in fit.items()}}
+    facts |= {
+        "error_of_normal": round(np.pi / 2, 4),
+        "parameters": sum(w.size for w in weights.values()),
+        **{k: round(v, 4) for k, v in fit.items()},
+    }
     if not dry_run:
         write_flow(opened.bundle.folder, weights, facts)
+        card = opened.bundle.folder / "README.md"
+        if card.exists():
+            card.write_text(with_prior(card.read_text(encoding="utf-8"), facts), encoding="utf-8")
     if as_json:
         json.dump(facts, sys.stdout, indent=1)
         sys.stdout.write("\n")

@@ -26,6 +26,8 @@ KINDS = {
 }
 """What each codec holds, in words."""
 
+PRIOR = "## The fitted prior"
+
 
 def model_card(
     name: str,
@@ -45,8 +47,14 @@ def model_card(
         f"# {name}",
         "",
         f"A MusicVAE for {KINDS[config.codec.kind]}: {model.bars} bars of 4/4 on a grid of {config.codec.steps_per_beat} steps a beat from one "
-        f"latent vector of {model.z} dimensions. {model.encoder.capitalize()} encoder, {model.decoder} decoder; "
-        f"{trained['parameters'] / 1e6:.1f} million parameters, stored in half precision.",
+        f"latent vector of {model.z} dimensions. {model.encoder.capitalize()} encoder, {model.decoder} decoder"
+        f"{', and a linear way past both that began with principal components' if model.roll else ''}; "
+        f"{trained['parameters'] / 1e6:.1f} million parameters, stored in half precision."
+        + (
+            " Clips are transposed into one key and register before they are encoded, and back after they are decoded."
+            if model.key == "common"
+            else ""
+        ),
         "",
         *_data(trained["data"], trained["clips"], parts),
         *([*data_section(data, parts), ""] if data else []),
@@ -65,6 +73,23 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def with_prior(card: str, facts: Mapping[str, Any]) -> str:
+    """Return a card with a section on the fitted prior, in place of an earlier one; `facts` are those of prior.npz."""
+    before, _, rest = card.partition(f"{PRIOR}\n")
+    following = rest.partition("\n## ")[2] if rest else ""
+    if not rest:
+        before, _, following = card.partition("\n## What it is for")
+        following = f"What it is for{following}"
+        before += "\n"
+    section = (
+        f"{PRIOR}\n\n`musicvae prior` fitted a flow of {facts['parameters']:,} numbers to the posteriors of {facts['clips']:,} training clips of "
+        f"`{facts['data']}` ({facts['steps']:,} updates, seed {facts['seed']}): mean squared error of velocities {facts['error']:.3f}, on clips of validation songs "
+        f"{facts['error_held_out']:.3f}, where N(0, I) would have {facts['error_of_normal']:.3f}. New clips come from it unless `--prior normal` is given; the table of N(0, I) above is "
+        "without it.\n"
+    )
+    return f"{before}{section}\n## {following}"
 
 
 def imported_card(name: str, config: Config, checkpoint: str, preset: str, parameters: int) -> str:
@@ -115,12 +140,17 @@ def _training(config: Config, trained: dict[str, Any]) -> list[str]:
             ),
         ]
     train, loss = config.train, config.loss
+    moved = f"each transposed by −{train.transpose_down} to +{train.transpose_up} semitones"
+    beta = {
+        "constant": f"{loss.beta:g}",
+        "annealed": f"{loss.beta:g} · (1 − {loss.beta_rate:g}^step)",
+        "cyclical": f"0 to {loss.beta:g} in {loss.beta_cycles} cycles",
+    }[loss.beta_schedule]
     return [
         *lines,
         "",
-        f"Seed {train.seed}; batches of {train.batch} clips, each transposed by −{train.transpose_down} to +{train.transpose_up} "
-        f"semitones; Adam, learning rate {train.lr:g} to {train.lr_min:g} ({train.lr_schedule}); β {loss.beta:g}, "
-        f"{loss.free_bits:g} free bits.",
+        f"Seed {train.seed}; batches of {train.batch} clips, {moved if train.transpose_down or train.transpose_up else 'as they are'}; Adam, "
+        f"learning rate {train.lr:g} to {train.lr_min:g} ({train.lr_schedule}); β {beta}, {loss.free_bits:g} free bits.",
         "",
     ]
 
@@ -159,7 +189,7 @@ def _held_out(held_out: dict[str, Any]) -> list[str]:
     for samples in held_out["samples"]:
         lines += [
             "",
-            f"{samples['clips']} clips drawn from the prior at temperature {samples['temperature']:g}, beside the test clips:",
+            f"{samples['clips']} clips drawn from the prior N(0, I) at temperature {samples['temperature']:g}, beside the test clips:",
             "",
             "| | 5–95 % of the data | median of the data | median of the samples | samples inside 5–95 % |",
             "|---|---|---|---|---|",
