@@ -107,7 +107,7 @@ def write_record(
     before = read_record(out) if step else {"sessions": [], "init": init}
     session = {
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [*_program(Path(sys.argv[0])), *sys.argv[1:]],
         "from_step": step,
         "musicvae": musicvae.__version__,
         "commit": _commit(),
@@ -158,3 +158,10 @@ def _device_name(device: torch.device) -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"
+
+
+def _program(path: Path) -> list[str]:
+    """Return what was called: a program by its name, `python -m` what has none."""
+    if path.name != "__main__.py":
+        return [path.name]
+    return ["python", "-m", "musicvae.train" if path.parent.name == "train" else "musicvae"]
