@@ -79,7 +79,7 @@ def test_every_verb_has_help(cli, verb):
 def test_train_help_lists_every_setting(cli):
     text = cli("train", "--help").out
     for section in docs(Config):
-        settings = getattr(PRESETS["piano-16bar-small"], section)
+        settings = getattr(PRESETS["piano-16bar"], section)
         for name, line in docs(type(settings)).items():
             assert f"{section}.{name} = {getattr(settings, name)}\n" in text
             assert line in text

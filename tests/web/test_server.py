@@ -49,7 +49,7 @@ def test_it_answers_over_a_socket(played):
     assert clip["model"] == "toy"
     with urllib.request.urlopen(url + "api/models", timeout=60) as answer:
         assert "server" not in answer.headers  # no versions for strangers
-        assert [m["name"] for m in json.load(answer)["models"]] == ["toy", "piano-16bar-small"]
+        assert [m["name"] for m in json.load(answer)["models"]] == ["toy", "piano-16bar", "piano-2bar"]
 
 
 def test_a_client_that_hangs_up_does_not_end_it(played):
@@ -135,13 +135,13 @@ def test_the_browser_is_opened_unless_it_is_not_wanted(served):
 
 
 def test_models_are_names_and_folders(served, toy_bundle):
-    assert play(str(toy_bundle()), "piano-16bar-small", "--no-browser").exit_code == 0
+    assert play(str(toy_bundle()), "piano-16bar", "--no-browser").exit_code == 0
     playground = served[0][1].state.playground
-    assert list(playground.models) == ["toy", "piano-16bar-small"]
+    assert list(playground.models) == ["toy", "piano-16bar", "piano-2bar"]
     assert playground.default == "toy"
     result = play("no-such-model")
     assert isinstance(result.exception, MusicVAEError)
-    assert "piano-16bar-small" in str(result.exception)
+    assert "piano-16bar" in str(result.exception)
 
 
 def test_listening_to_the_network_is_warned_of(served):

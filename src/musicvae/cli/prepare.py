@@ -16,7 +16,7 @@ from musicvae.cli import options
 if TYPE_CHECKING:
     from musicvae.data.prepare import Progress, Summary
 
-PRESETS = (("piano", "piano-16bar-small"), ("drums", "cat-drums_2bar_small"), ("melody", "cat-mel_2bar_small"))
+PRESETS = (("piano", "piano-16bar"), ("drums", "cat-drums_2bar_small"), ("melody", "cat-mel_2bar_small"))
 SHOWN = 8  # reasons in the summary; all of them are in dataset.json
 
 

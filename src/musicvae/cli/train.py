@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def _settings_help() -> str:
     """List every setting with its text and the small preset's value."""
-    lines = ["\b", "Settings for --set (values of piano-16bar-small):"]
+    lines = ["\b", "Settings for --set (values of piano-16bar):"]
     for section in fields(Config):
-        part: Any = getattr(PRESETS["piano-16bar-small"], section.name)
+        part: Any = getattr(PRESETS["piano-16bar"], section.name)
         texts = docs(type(part))
         lines += [f"  {section.name}.{f.name} = {getattr(part, f.name)}\n      {texts[f.name]}" for f in fields(part)]
     return "\n".join(lines)
@@ -38,7 +38,7 @@ class _Command(click.Command):
 @click.option(
     "--preset",
     "name",
-    default="piano-16bar-small",
+    default="piano-16bar",
     show_default=True,
     help="Settings to begin with; see `musicvae presets`.",
 )

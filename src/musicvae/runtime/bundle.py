@@ -26,7 +26,7 @@ __all__ = ["DEFAULT", "FORMAT", "Bundle", "bundled", "find", "read", "read_attri
 FORMAT = 3
 """Version of the layout."""
 
-DEFAULT = "piano-16bar-small"
+DEFAULT = "piano-16bar"
 """The model that every command uses if none is named."""
 
 

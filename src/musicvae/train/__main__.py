@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m musicvae.train", description="Train where there is only torch.")
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--preset", default="piano-16bar-small")
+    parser.add_argument("--preset", default="piano-16bar")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--init")
