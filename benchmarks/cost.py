@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from musicvae.config import ModelConfig, TokenSpec
+from musicvae.config import ModelConfig
+from musicvae.tokens import TokenSpec
 from musicvae.train.cost import Work, begin, encode, forward, generate, slot, train
 
 if TYPE_CHECKING:

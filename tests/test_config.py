@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from musicvae.config import (
     CodecConfig,
     Config,
-    Field,
     LossConfig,
     ModelConfig,
-    Stream,
-    TokenSpec,
     TrainConfig,
     docs,
     from_dict,
@@ -24,6 +21,7 @@ from musicvae.config import (
     to_dict,
 )
 from musicvae.errors import ConfigError
+from musicvae.tokens import Field, Stream, TokenSpec
 
 SECTIONS = {"codec": CodecConfig, "model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
 

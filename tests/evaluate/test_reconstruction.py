@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musicvae.codecs import codec
-from musicvae.config import CodecConfig, Field, Stream, TokenSpec
+from musicvae.config import CodecConfig
 from musicvae.data.dataset import Batch
 from musicvae.evaluate.reconstruction import (
     NoteCounts,
@@ -27,6 +27,7 @@ from musicvae.model import MusicVAE, PackedLogits, scores
 from musicvae.music import Score
 from musicvae.runtime.sampling import draw_tokens, predict_tokens
 from musicvae.runtime.torch import TorchBackend
+from musicvae.tokens import Field, Stream, TokenSpec
 
 NOTE = st.tuples(st.integers(0, 63), st.integers(30, 40), st.integers(1, 20), st.integers(1, 127), st.integers(0, 3))
 NOTES = st.lists(NOTE, max_size=30)

@@ -138,10 +138,10 @@ def test_pairs_by_keyboard_alone_with_a_server_that_goes_and_comes(
                 press("ArrowDown")
             expect(page.get_by_label("The second, clearly")).to_be_checked()
             if number == 1:
-                page.route("**/api/answer", lambda route: route.abort())
+                page.context.set_offline(True)
                 press("Enter")
                 expect(page.locator("#trouble")).to_contain_text("Nothing is lost")
-                page.unroute("**/api/answer")
+                page.context.set_offline(False)
                 expect(page.locator("#trouble")).to_be_hidden()
             else:
                 press("Enter")

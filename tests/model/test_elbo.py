@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from musicvae.config import Field, Stream, TokenSpec
 from musicvae.model import Output, PackedLogits, elbo, kl_nats, scores
 from musicvae.model.elbo import recon_nats
+from musicvae.tokens import Field, Stream, TokenSpec
 
 SPEC = TokenSpec(slots=3, streams=(Stream("x", (Field("a", 4), Field("b", 5), Field("c", 2))),), end=3)
 # Two clips of one bar: two notes and the end mark; the end mark alone, then padding.

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from musicvae.config import SHIFT_DIMENSIONS, Field, ModelConfig, Stream, TokenSpec
+from musicvae.config import SHIFT_DIMENSIONS, ModelConfig
 from musicvae.errors import ConfigError
 from musicvae.model import KeyedVAE, elbo, music_vae
 from musicvae.model.key import Shifts, nearest_in_key
+from musicvae.tokens import Field, Stream, TokenSpec
 
 OUTSIDE, WITHIN = 88, 99
 PIANO = TokenSpec(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from musicvae.config import CodecConfig, Field, ModelConfig, Stream, TokenSpec
+from musicvae.config import CodecConfig, ModelConfig
 from musicvae.model import MusicVAE, PackedLogits
 from musicvae.model.elbo import recon_nats
 from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars
@@ -23,6 +23,7 @@ from musicvae.model.slots import SlotEmbedding
 from musicvae.model.vae import Conductor, Decoder, Encoder, Heads
 from musicvae.runtime.sampling import draw_tokens, generators, predict_tokens, prior
 from musicvae.runtime.torch import TorchBackend
+from musicvae.tokens import Field, Stream, TokenSpec
 
 PIANO_FIELDS = (Field("position", 9), Field("pitch", 6), Field("duration", 5), Field("velocity", 3))
 MELODY, BASS, DRUMS = (Stream(name, (Field(name, size),)) for name, size in (("melody", 7), ("bass", 6), ("drums", 8)))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from musicvae.config import Field, ModelConfig, Stream, TokenSpec
+from musicvae.config import ModelConfig
 from musicvae.errors import ConfigError
 from musicvae.model.roll import Cells, NoteHints, SlotHints
+from musicvae.tokens import Field, Stream, TokenSpec
 
 STEPS, PITCHES = 3, 4
 FIELDS = (Field("position", STEPS + 1), Field("pitch", PITCHES), Field("duration", 5), Field("velocity", 3))
@@ -160,7 +161,7 @@ def test_hints_of_slots_are_those_of_their_slot_and_field():
         ({"encoder": "flat"}, "a hierarchical encoder and decoder"),
         ({"decoder": "flat"}, "a hierarchical encoder and decoder"),
         ({"head_hidden": 0}, "model.head_hidden is 0"),
-        ({"z": 33}, "at most model.bars · model.roll = 32"),
+        ({"z": 33}, "at most 32, one for each number of model.roll in a clip"),
         ({"roll": -1}, "at least 0"),
     ],
 )

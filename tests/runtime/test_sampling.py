@@ -10,10 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from musicvae.config import Field, ModelConfig, Stream, TokenSpec
+from musicvae.config import ModelConfig
 from musicvae.model import MusicVAE
 from musicvae.runtime.sampling import draw_tokens, generators, predict_tokens, prior
 from musicvae.runtime.torch import TorchBackend
+from musicvae.tokens import Field, Stream, TokenSpec
 
 END = 8
 PIANO = TokenSpec(

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from musicvae.config import Field, ModelConfig, Stream, TokenSpec, TrainConfig
+from musicvae.config import ModelConfig, TrainConfig
 from musicvae.model import MusicVAE, PackedLogits
 from musicvae.model.elbo import recon_nats
+from musicvae.tokens import Field, Stream, TokenSpec
 from musicvae.train.feeding import device_gumbel, feed
 
 PIANO = TokenSpec(

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import click
 
-from musicvae.config import ModelConfig, TokenSpec, in_one_key, to_dict
+from musicvae.config import ModelConfig, in_one_key, to_dict
 from musicvae.presets import PRESETS, PUBLISHED
+from musicvae.tokens import TokenSpec
 
 
 @click.command()

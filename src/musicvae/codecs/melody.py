@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from musicvae.codecs.protocol import BEATS_PER_BAR, OUT_VELOCITY, Encoded, check_score, check_tokens, note_changes
 from musicvae.codecs.timeline import Timeline, line_length, phrase_bars, phrases
-from musicvae.config import CodecConfig, Field, Stream, TokenSpec
+from musicvae.config import CodecConfig
 from musicvae.music.score import PARTS, Score
+from musicvae.tokens import Field, Stream, TokenSpec
 
 __all__ = ["NOTE_OFF", "NOTE_ON", "NO_EVENT", "MelodyCodec"]
 

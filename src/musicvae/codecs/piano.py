@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicvae.codecs.protocol import BEATS_PER_BAR, Encoded, check_score
-from musicvae.config import CodecConfig, Field, Stream, TokenSpec
+from musicvae.config import CodecConfig
 from musicvae.errors import CodecError
 from musicvae.music.score import PARTS, Change, Score, one_key_one_note
+from musicvae.tokens import Field, Stream, TokenSpec
 
 __all__ = ["PianoCodec"]
 

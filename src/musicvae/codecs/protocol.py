@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from musicvae.config import CodecConfig, TokenSpec
+from musicvae.config import CodecConfig
 from musicvae.errors import CodecError
 from musicvae.music.score import Change, Score
+from musicvae.tokens import TokenSpec
 
 __all__ = ["BEATS_PER_BAR", "METER", "OUT_VELOCITY", "Codec", "Encoded", "check_score", "check_tokens", "note_changes"]
 

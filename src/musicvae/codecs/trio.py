@@ -11,8 +11,9 @@ from musicvae.codecs.drums import DrumsCodec
 from musicvae.codecs.melody import MelodyCodec
 from musicvae.codecs.protocol import BEATS_PER_BAR, Encoded, check_score, check_tokens, note_changes
 from musicvae.codecs.timeline import line_length
-from musicvae.config import CodecConfig, TokenSpec
+from musicvae.config import CodecConfig
 from musicvae.music.score import PARTS, Change, Score
+from musicvae.tokens import TokenSpec
 
 __all__ = ["GAP_BARS", "TrioCodec", "TrioTimeline"]
 

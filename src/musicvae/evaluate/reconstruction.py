@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicvae.codecs import Codec
-from musicvae.config import TokenSpec
 from musicvae.data.dataset import Batch
 from musicvae.evaluate.intervals import bootstrap
 from musicvae.music.score import Score
 from musicvae.runtime.sampling import Backend, draw_tokens, predict_tokens
+from musicvae.tokens import TokenSpec
 
 __all__ = [
     "NoteCounts",

@@ -1,9 +1,10 @@
 """The network and its loss. Knows settings and torch, nothing of music or files."""
 
-from musicvae.config import ModelConfig, TokenSpec
+from musicvae.config import ModelConfig
 from musicvae.model.elbo import Elbo, Scores, elbo, kl_nats, scores
 from musicvae.model.key import KeyedVAE
 from musicvae.model.vae import MusicVAE, Output, PackedLogits
+from musicvae.tokens import TokenSpec
 
 __all__ = [
     "Elbo",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from musicvae.config import TokenSpec
 from musicvae.model.vae import Output, PackedLogits
+from musicvae.tokens import TokenSpec
 
 __all__ = ["Elbo", "Scores", "elbo", "kl_nats", "recon_nats", "scores"]
 

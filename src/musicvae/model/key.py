@@ -14,10 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from musicvae.config import OCTAVE, SHIFT_DIMENSIONS, ModelConfig, TokenSpec, in_one_key
+from musicvae.config import OCTAVE, SHIFT_DIMENSIONS, ModelConfig, in_one_key
 from musicvae.errors import ConfigError
 from musicvae.model.lstm import send
 from musicvae.model.vae import MusicVAE, PackedLogits
+from musicvae.tokens import TokenSpec
 
 __all__ = ["KeyedVAE", "Shifts"]
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musicvae.config import Field, TokenSpec
+from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["Cells", "NoteHints", "SlotHints"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musicvae.config import Field
+from musicvae.tokens import Field
 
 __all__ = ["SlotEmbedding", "begin_with_nothing", "sum_"]
 

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musicvae.config import Field, ModelConfig, TokenSpec
+from musicvae.config import ModelConfig
 from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars, send
 from musicvae.model.roll import Cells, NoteHints, SlotHints
 from musicvae.model.slots import SlotEmbedding, begin_with_nothing, sum_
+from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["MusicVAE", "Output", "PackedLogits"]
 

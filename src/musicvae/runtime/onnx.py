@@ -9,8 +9,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from musicvae.config import ModelConfig, TokenSpec
+from musicvae.config import ModelConfig
 from musicvae.errors import BundleError
+from musicvae.tokens import TokenSpec
 
 __all__ = ["INT8", "OnnxBackend"]
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicvae.config import Config, TokenSpec
+from musicvae.config import Config
 from musicvae.errors import BundleError
+from musicvae.tokens import TokenSpec
 
 __all__ = ["published_config", "published_weights"]
 

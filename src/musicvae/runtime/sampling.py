@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from musicvae.config import ModelConfig, TokenSpec
+from musicvae.config import ModelConfig
+from musicvae.tokens import TokenSpec
 
 __all__ = ["Backend", "Predicted", "Progress", "draw_tokens", "generators", "predict_tokens", "prior"]
 

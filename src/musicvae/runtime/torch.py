@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from musicvae.config import ModelConfig, TokenSpec
+from musicvae.config import ModelConfig
 from musicvae.errors import BundleError
 from musicvae.model import MusicVAE, music_vae
+from musicvae.tokens import TokenSpec
 
 __all__ = ["TorchBackend", "load_network", "read_weights"]
 

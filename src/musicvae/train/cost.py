@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from musicvae.config import Field, ModelConfig, TokenSpec, in_one_key
+from musicvae.config import ModelConfig, in_one_key
+from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["BACKWARD", "Work", "begin", "encode", "forward", "generate", "slot", "train", "update_flops"]
 

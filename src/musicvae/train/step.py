@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicvae.config import Config, TokenSpec
+from musicvae.config import Config
 from musicvae.errors import TrainingError
 from musicvae.model import MusicVAE, Output, elbo, scores
+from musicvae.tokens import TokenSpec
 from musicvae.train.cost import update_flops
 from musicvae.train.device import autocast, to_device
 from musicvae.train.distributed import Ranks
