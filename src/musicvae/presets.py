@@ -126,7 +126,7 @@ def _tiny(name: str) -> Config:
 
 
 PRESETS: Mapping[str, Config] = _PIANO | _OURS | _FAMILY | {f"{name}-tiny": _tiny(name) for name in _FAMILY}
-"""Complete settings by name: `small` and `tiny` fit two CPU cores, the others want a GPU."""
+"""Complete settings by name: ours and `-tiny` ones train on two CPU cores, those of the paper want a GPU."""
 
 PUBLISHED: Mapping[str, int] = {
     "cat-mel_2bar_small": 4_423_770,

@@ -337,6 +337,18 @@ def test_evaluate(cli, here, toy_bundle, toy_band_data, kind):
     assert f"{result['songs']} train songs" in text
 
 
+def test_evaluate_without_copies(cli, here, toy_bundle, toy_data):
+    shutil.copytree(toy_data, here / "data")
+    arguments = ("evaluate", toy_bundle(), "data", "--clips", "4", "--without-copies")
+    done = cli(*arguments, "--split", "valid", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["copied_songs"] == 0
+    assert "valid songs (0 near-copies of training songs left out)" in cli(*arguments, "--split", "valid").out
+    done = cli(*arguments, "--split", "train")
+    assert done.code == 2
+    assert "every song of --split train is a training song" in done.err
+
+
 def test_attributes_and_their_use(cli, here, toy_bundle, toy_band_data):
     shutil.copytree(toy_bundle(kind="melody", decoder="hierarchical"), here / "m")
     arguments = ("attributes", "m", toy_band_data, "--clips", "60", "--samples", "8", "--json")

@@ -16,7 +16,7 @@ from musicvae.data.layout import KEPT
 from musicvae.data.prepare import prepare
 from musicvae.errors import DataError, MusicVAEError
 from musicvae.evaluate import lines, novelty
-from musicvae.evaluate.copying import CLIPS, TRIES, compare, excess, held_out, kept_level, level, redraw
+from musicvae.evaluate.copying import CLIPS, TRIES, compare, copied_songs, excess, held_out, kept_level, level, redraw
 from musicvae.evaluate.novelty import GROUP, Found, Index, Run, described
 from musicvae.evaluate.suffixes import Suffixes, sort_suffixes
 from musicvae.music import PARTS, Score
@@ -465,6 +465,31 @@ def test_the_usual_of_a_data_set(toy_music, tmp_path):
     assert result["model"]["figures"]["notes"]["exact"]["mostly"] == 0.25
     assert seen[-1] == len(copies) + len(clips)
     json.dumps(result)
+
+
+def test_copied_songs(toy_data, monkeypatch):
+    from musicvae.codecs import codec
+    from musicvae.config import CodecConfig
+    from musicvae.evaluate import copying
+
+    dataset, piano = Dataset(toy_data), codec(CodecConfig())
+    monkeypatch.setattr(copying, "BARS", 2)
+    monkeypatch.setattr(copying, "NOTES", 4)
+    clips = dataset.clips("valid", piano, 2)
+    assert len(clips) > 0
+    assert len(copied_songs(dataset, piano, "valid", Index.of(dataset, piano.parts))) == 0
+    # One that is learnt from in another key is copied, if it has notes enough.
+    first = int(clips.songs[0])
+    voice = np.flatnonzero((dataset.voices["song"] == first) & (dataset.voices["part"] == PARTS.index("piano")))[0]
+    index = Index.of_songs([score(moved(stored(dataset, voice), semitones=2))], piano.parts)
+    seen: list[int] = []
+    assert copied_songs(dataset, piano, "valid", index, lambda done, total: seen.append(done)).tolist() == [first]
+    assert seen == list(range(1, len(clips) + 1))
+    rest = clips.without(np.array([first]))
+    assert set(rest.songs) == set(clips.songs) - {first}
+    assert len(rest.windows) == len(rest) == (clips.songs != first).sum()
+    monkeypatch.setattr(copying, "NOTES", 1000)
+    assert len(copied_songs(dataset, piano, "valid", index)) == 0
 
 
 def test_described(toy_data):

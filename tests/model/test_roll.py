@@ -42,9 +42,9 @@ def test_cells_of_notes_by_hand():
     assert cells.shape == (1, 2, PIANO.cells) == (1, 2, 3 * STEPS * PITCHES)
     onset, duration, velocity = cells[0, 0].unflatten(0, (3, STEPS, PITCHES))
     assert onset.nonzero().tolist() == [[0, 1], [2, 3]]
-    assert duration[2, 3] == pytest.approx(0.5 * (1 - 0.5) / 0.25)  # the longest, of a scale from 0 to 1
-    assert duration[0, 1] == pytest.approx(0.5 * (0 - 0.5) / 0.25)
-    assert velocity[0, 1] == pytest.approx(0.25 * (1 - 0.5) / 0.25)
+    assert duration[2, 3] == pytest.approx((1 - 0.5) / 0.25)  # the longest, of a scale from 0 to 1
+    assert duration[0, 1] == pytest.approx((0 - 0.5) / 0.25)
+    assert velocity[0, 1] == pytest.approx((1 - 0.5) / 0.25)
     assert duration.count_nonzero() == velocity.count_nonzero() == 2
     assert not cells[0, 1].any()
 
@@ -58,6 +58,16 @@ def test_an_average_note_has_no_cells_but_its_onset():
     found = cells(tokens, lengths).view(2, 3, STEPS * PITCHES)
     assert found[:, 0].sum() == 2
     assert found[:, 1:].abs().max() < 1e-4
+
+
+def test_cells_of_durations_weigh_more_than_those_of_velocities():
+    notes = torch.tensor([[0, 1, 0, 0], [0, 2, 4, 2], [1, 0, 1, 1], [2, 3, 2, 0]])
+    cells = Cells(PIANO)
+    cells.measure(notes)
+    tokens, lengths = piano([tuple(note) for note in notes.tolist()])  # type: ignore[misc]
+    found = cells(tokens, lengths).view(3, STEPS * PITCHES)
+    struck = found[0] > 0
+    assert found[1:, struck].std(dim=1, correction=0).tolist() == pytest.approx([0.8, 0.25])
 
 
 def test_padding_is_no_cell():

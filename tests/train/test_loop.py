@@ -24,6 +24,7 @@ from musicvae.errors import ConfigError, DataError, TrainingError
 from musicvae.model import elbo
 from musicvae.train import checkpoint, device, loop, step
 from musicvae.train.loop import train
+from musicvae.train.principal import OF_CLIPS
 from musicvae.train.record import stored_config
 from musicvae.train.report import Event, line
 
@@ -330,6 +331,30 @@ def test_init_of_a_model(toy_data, config, toy_bundle, tmp_path):
         torch.testing.assert_close(weight, wanted[name].float(), atol=1e-29, rtol=0)  # a weight of 0 moves by 1e-30
     with pytest.raises(TrainingError, match="its sizes are not those of this run"):
         run(toy_data, override(config, "model.z=7"), tmp_path / "other", init=toy_bundle())
+
+
+@pytest.mark.parametrize("key", ["own", "common"])
+def test_init_of_other_bars(toy_data, config, tmp_path, key):
+    """A model with a roll takes over all that reads and writes bars; the maps of clips begin with components."""
+    z = {"own": 12, "common": 24}[key]
+    sizes = replace(config.model, roll=16, z=z, key=key, bars=2)
+    run(toy_data, replace(config, model=sizes), tmp_path / "short", stop_after=2)
+    still = replace(config.train, lr=1e-30, lr_min=0.0, transpose_down=0, transpose_up=0)
+    new = replace(config, train=still, model=replace(sizes, bars=4))
+    run(toy_data, new, tmp_path / "long", init=tmp_path / "short", stop_after=1)
+    before, after = (checkpoint.load(tmp_path / name / "last.safetensors").weights for name in ("short", "long"))
+    assert before.keys() == after.keys()
+    for name, weight in after.items():
+        if not name.startswith(OF_CLIPS):
+            torch.testing.assert_close(weight, before[name], atol=1e-29, rtol=0)
+    direct = after["conductor.direct.weight"]  # (4 · 16, z without the key's dimensions)
+    products = direct.t() @ direct
+    variances = products.diagonal()
+    assert variances.min() > 0
+    assert (products - variances.diag()).abs().max() < 1e-3 * variances.max()  # components are orthogonal
+    assert (variances[:-1] >= variances[1:] * 0.999).all()  # and come by their variance
+    with pytest.raises(TrainingError, match="its sizes are not those of this run"):
+        run(toy_data, override(new, "model.roll=24"), tmp_path / "other", init=tmp_path / "short")
 
 
 # ----------------------------------------------------------------------------------------------- it stops

@@ -11,8 +11,6 @@ import click
 from musicvae.cli import options
 from musicvae.config import TEMPERATURE
 
-BATCH = 256
-
 
 @click.command()
 @click.argument("model")
@@ -50,21 +48,17 @@ def command(
 
     from musicvae.data.dataset import Dataset
     from musicvae.evaluate.attributes import attribute_vectors, attributes_for, effect, effect_table, measure
+    from musicvae.evaluate.posteriors import posteriors
     from musicvae.runtime.bundle import write_attributes
     from musicvae.runtime.engine import load
 
     opened = load(model)
     found = Dataset(data).clips("train", opened.codec, opened.bars)
-    found.require()
     names = attributes_for(opened.codec.parts)
-    chosen = found.spread_index(clips)
-    show = options.progress("encoding")
     z, values = [], []
-    for i in range(0, len(chosen), BATCH):
-        batch = found.batch(chosen[i : i + BATCH])
-        z.append(opened.backend.encode(batch.tokens, batch.lengths)[0])
+    for batch, mu, _ in posteriors(opened.backend, found, clips, options.progress("encoding")):
+        z.append(mu)
         values.append(measure([opened.codec.decode(clip) for clip in batch.tokens], names))
-        show(min(i + BATCH, len(chosen)), len(chosen))
     latent, measured = np.concatenate(z), np.concatenate(values)
     varied = [k for k in range(len(names)) if np.ptp(measured[:, k]) > 0]
     names, measured = tuple(names[k] for k in varied), measured[:, varied]
@@ -79,7 +73,7 @@ def command(
     result = effect(before, np.stack(after), names, added=amount > 0)
     facts = {
         "data": data.name,
-        "clips": len(chosen),
+        "clips": len(latent),
         "samples": samples,
         "amount": amount,
         "temperature": temperature,

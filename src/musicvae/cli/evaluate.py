@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from musicvae.cli import options
-from musicvae.errors import MissingExtraError
+from musicvae.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from musicvae.codecs import Codec
-    from musicvae.data.dataset import Clips
+    from musicvae.data.dataset import Clips, Dataset
     from musicvae.evaluate.interpolation import Curves
     from musicvae.runtime.sampling import Backend
 
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     help="Songs to score: test songs were neither trained on nor used to choose anything.",
 )
 @click.option("--clips", type=click.IntRange(min=1), default=512, show_default=True, help="How many, spread evenly.")
+@click.option(
+    "--without-copies",
+    is_flag=True,
+    help="Leave out songs that are near-copies of training songs: more than half of a clip of 16 bars stands in one.",
+)
 @options.temperature(1.0)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all that is drawn.")
 @click.option(
@@ -46,6 +51,7 @@ def command(
     data: Path,
     split: str,
     clips: int,
+    without_copies: bool,
     temperature: float,
     seed: int,
     interpolation: Path | None,
@@ -66,6 +72,9 @@ def command(
     dataset = Dataset(data)
     found = dataset.clips(split, codec, backend.config.bars)
     found.require()
+    copied = 0
+    if without_copies:
+        found, copied = _without_copies(dataset, codec, found)
     batch, songs = found.spread(clips), found.songs[found.spread_index(clips)]
     result = reconstruction(
         backend, codec, batch, songs, temperature=temperature, seed=seed, progress=options.progress("scoring")
@@ -76,10 +85,14 @@ def command(
         curves = _curves(backend, learnt, found, clips, seed, interpolation)
         result["interpolation"] = curves.as_dict()
     if as_json:
-        json.dump({"model": name, "data": str(data), "split": split, **result}, sys.stdout, indent=1)
+        about = {"model": name, "data": str(data), "split": split, "copied_songs": copied}
+        json.dump({**about, **result}, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return
-    click.echo(f"{name}: {result['clips']} clips of {result['songs']} {split} songs; 95 % intervals over songs")
+    left_out = f" ({copied} near-copies of training songs left out)" if without_copies else ""
+    click.echo(
+        f"{name}: {result['clips']} clips of {result['songs']} {split} songs{left_out}; 95 % intervals over songs"
+    )
     for lines in (_table(result), _notes(result), [_totals(result)]):
         click.echo("\n" + "\n".join(lines))
     if curves is not None:
@@ -112,6 +125,24 @@ def _open(model: str, precision: Literal["int8", "float32"]) -> tuple[str, Codec
 
     opened = load(model, precision=precision)
     return opened.bundle.name, opened.codec, opened.backend
+
+
+def _without_copies(dataset: Dataset, codec: Codec, found: Clips) -> tuple[Clips, int]:
+    """Return the clips of songs that are no near-copies of training songs, and how many songs are."""
+    from musicvae.evaluate.copying import copied_songs
+    from musicvae.evaluate.novelty import Index
+
+    if found.split == "train":
+        raise click.UsageError("--without-copies: every song of --split train is a training song. Choose test or valid")
+    index = Index.kept(dataset, codec.parts)
+    copied = copied_songs(dataset, codec, found.split, index, options.progress("looking for near-copies"))
+    rest = found.without(copied)
+    if not len(rest):
+        raise DataError(
+            f"{dataset.folder}: all {len(copied)} {found.split} songs are near-copies of training songs. "
+            "Score without --without-copies"
+        )
+    return rest, len(copied)
 
 
 def _curves(backend: Backend, learnt: Clips, found: Clips, count: int, seed: int, path: Path) -> Curves:

@@ -11,8 +11,8 @@ import click
 from musicvae.cli import options
 from musicvae.errors import MissingExtraError
 
-BATCH = 256
 HELD_OUT = 2048
+"""Validation clips that the fit is measured on."""
 
 
 @click.command()
@@ -48,6 +48,7 @@ def command(
 
     from musicvae.data.dataset import Dataset
     from musicvae.evaluate.card import with_prior
+    from musicvae.evaluate.posteriors import posteriors
     from musicvae.runtime.engine import load
     from musicvae.runtime.flow import write_flow
 
@@ -61,14 +62,7 @@ def command(
     encoded = []
     for split, most in (("train", clips), ("valid", HELD_OUT)):
         found = dataset.clips(split, opened.codec, opened.bars)
-        found.require()
-        chosen = found.spread_index(most)
-        show = options.progress("encoding")
-        parts = []
-        for i in range(0, len(chosen), BATCH):
-            batch = found.batch(chosen[i : i + BATCH])
-            parts.append(opened.backend.encode(batch.tokens, batch.lengths))
-            show(min(i + BATCH, len(chosen)), len(chosen))
+        parts = [part[1:] for part in posteriors(opened.backend, found, most, options.progress("encoding"))]
         encoded.append(Posteriors(*(np.concatenate(side) for side in zip(*parts, strict=True))))
     learnt, held_out = encoded
     show = options.progress("fitting")

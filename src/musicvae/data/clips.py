@@ -10,7 +10,8 @@ numpy and torch have alike. Training keeps that table on its device and gathers 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,12 @@ class Clips(ABC):
             f"{folder}: the {self.split} split has no clip of {self.bars} bars ({len(having)} songs, the longest "
             f"has {longest} bars; a clip needs {self.needs}){self._also()}. Add music{shorter}"
         )
+
+    def without(self, songs: NDArray[np.integer]) -> Self:
+        """Return the clips of all other songs than these (n,)."""
+        rest, keep = copy(self), ~np.isin(self.songs, songs)
+        rest.songs, rest.windows, rest._order = self.songs[keep], self.windows[keep], None
+        return rest
 
     def draw(self, seed: int, step: int, size: int, transpose: tuple[int, int] = (0, 0)) -> Batch:
         """Return the batch of a step.

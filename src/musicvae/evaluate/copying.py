@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musicvae.codecs import Codec
 from musicvae.data.dataset import Dataset
@@ -19,9 +20,11 @@ from musicvae.music.score import Score
 
 __all__ = [
     "CLIPS",
+    "LOOKED_AT",
     "TRIES",
     "Drawn",
     "compare",
+    "copied_songs",
     "excess",
     "figures",
     "held_out",
@@ -37,6 +40,8 @@ HELD_OUT = ("valid", "test")
 """Splits that no model is trained on."""
 TRIES = 20
 """How often a clip is drawn anew before that is given up."""
+LOOKED_AT, BARS, NOTES = 1024, 16, 16
+"""Clips of a split, their bars, and notes unrepeated, by which its near-copies of training songs are told."""
 NEAREST = 5
 """Clips of which `compare` says where their notes stand."""
 FORMAT = 1
@@ -100,7 +105,7 @@ def level(found: Sequence[Finding]) -> dict[str, int]:
     """
     limits = {}
     for line in found[0]:
-        values = [_telling(one[line]).unrepeated for one in found]
+        values = [_told_by(one[line]).telling.unrepeated for one in found]
         low, high = np.quantile(values, [0.25, 0.75])
         limits[line] = int(high + 1.5 * (high - low))
     return limits
@@ -125,7 +130,7 @@ def compare(
         progress(len(found), len(drawn) + len(usual))
     sets = {"model": found[: len(drawn)], "held_out": found[len(drawn) :]}
     limits = level(sets["held_out"])
-    most = [max(_telling(keys).unrepeated for keys in one.values()) for one in sets["model"]]
+    most = [max(_told_by(keys).telling.unrepeated for keys in one.values()) for one in sets["model"]]
     nearest = sorted(range(len(most)), key=lambda clip: -most[clip])[:NEAREST]
     rows = {
         name: {
@@ -164,6 +169,29 @@ def kept_level(
         partial.write_text(json.dumps({"about": about, "limits": limits}) + "\n", encoding="utf-8")
         partial.replace(path)
     return limits
+
+
+def copied_songs(
+    dataset: Dataset,
+    codec: Codec,
+    split: str,
+    index: Index,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.int64]:
+    """Return the songs of a split that are near-copies of training songs: other versions under other names.
+
+    Of LOOKED_AT clips of BARS bars, spread evenly over the split, those are copied of which more than half of the notes
+    stand in one run, in any key (drums: as they are), with at least NOTES of them unrepeated; and so are their songs.
+    """
+    clips = dataset.clips(split, codec, BARS)
+    chosen = clips.spread_index(LOOKED_AT)
+    copied = []
+    for number, tokens in enumerate(clips.batch(chosen).tokens):
+        found = index.find(codec.decode(tokens)).values()
+        runs = [(_told_by(keys).longest, _told_by(keys).of) for keys in found]
+        copied.append(any(2 * run.notes > of and run.unrepeated >= NOTES for run, of in runs))
+        progress(number + 1, len(chosen))
+    return np.unique(clips.songs[chosen[np.array(copied, dtype=bool)]])
 
 
 class Drawn(NamedTuple):
@@ -205,10 +233,10 @@ def redraw(
 
 def excess(found: Finding, limits: Mapping[str, int]) -> Run | None:
     """Return the first run that has more notes unrepeated than its line may have, or None."""
-    runs = ((_telling(keys), limits[line]) for line, keys in found.items())
+    runs = ((_told_by(keys).telling, limits[line]) for line, keys in found.items())
     return next((run for run, limit in runs if run.unrepeated > limit), None)
 
 
-def _telling(keys: Mapping[str, Found]) -> Run:
-    """Return the run that counts against a limit: in any key, but for drums."""
-    return keys.get("any key", keys["exact"]).telling
+def _told_by(keys: Mapping[str, Found]) -> Found:
+    """Return what counts: in any key, but for drums."""
+    return keys.get("any key", keys["exact"])

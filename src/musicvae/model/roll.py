@@ -21,16 +21,16 @@ from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["Cells", "NoteHints", "SlotHints"]
 
-_FURTHER = (0.5, 0.25)
-"""Standard deviation of the cells of duration and of velocity, where the onset's is 1: how much the principal
-components make of them."""
+_WEIGHTS = (0.8, 0.25)
+"""Standard deviation of the cells of duration and of velocity, where the onset's cell is 1: how much the principal
+components make of them. More for durations gives these back better, and onsets less well."""
 _SLOPE, _LEVEL = 12.0, 5.0
 """The first logit of a cell is _SLOPE · cell − _LEVEL: the cells that principal components give back as more than some
 0.4 are more likely than not."""
 
 
 class Cells(nn.Module):
-    """Tokens as cells. Has nothing that is learned, but the mean and deviation of durations and velocities.
+    """Tokens as cells. Has nothing that is learned, but how durations and velocities are scaled.
 
     A cell of these is 0 where no note begins and where the note is an average one, so that it says what the onset does
     not say.
@@ -56,10 +56,11 @@ class Cells(nn.Module):
         return torch.log1p(tokens[..., 2:].float()) / most
 
     def measure(self, notes: Tensor) -> None:
-        """Take the mean and deviation of notes (n, F)."""
+        """Take the mean and deviation of notes (n, F); the cells of these have the deviations _WEIGHTS."""
         values = self.values(notes)
         self.mean.copy_(values.mean(dim=0))
-        self.deviation.copy_(values.std(dim=0, correction=0).clamp(min=0.01))
+        weights = torch.tensor(_WEIGHTS, device=values.device)
+        self.deviation.copy_(values.std(dim=0, correction=0).clamp(min=0.01) / weights)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens (B, U, S, F) and lengths (B, U), end marks included, on one device → (B, U, G)."""
@@ -70,7 +71,7 @@ class Cells(nn.Module):
         note = torch.arange(S, device=tokens.device) < lengths[..., None] - 1  # (B, U, S)
         note = note & (tokens[..., 0] < self.fields[0].size - 1)
         key = torch.where(note, tokens[..., 0] * self.fields[1].size + tokens[..., 1], self.keys)  # marks: one more
-        further = (self.values(tokens) - self.mean) / self.deviation * torch.tensor(_FURTHER, device=tokens.device)
+        further = (self.values(tokens) - self.mean) / self.deviation
         planes = torch.cat([torch.ones_like(further[..., :1]), further], dim=-1).transpose(2, 3)  # (B, U, F − 1, S)
         grid = torch.zeros(B, U, F - 1, self.keys + 1, device=tokens.device)
         grid = grid.scatter(3, key[:, :, None].expand(-1, -1, F - 1, -1), planes)
