@@ -151,6 +151,30 @@ def test_bending_moves_along_an_attribute_and_says_how_far(tab: Tab, toy_models:
     expect(tab.page.locator(".card")).to_have_count(8)
 
 
+def test_keys_in_a_row_are_one_step_and_what_is_bent_can_be_kept(tab: Tab) -> None:
+    tab.open()
+    tab.mode("bend")
+    density, register = (tab.page.locator(f"#bend-{name}") for name in ("density", "register"))
+    for slider, presses in ((density, 5), (register, 3), (density, 2)):
+        slider.focus()
+        for _ in range(presses):
+            tab.page.keyboard.press("ArrowRight")
+    tab.until("musicvae.stage.clip.distance?.latent > 0")
+    tab.idle()
+    bent = tab.clip["notes"]
+    tab.mode("keep")
+    assert tab.clip["notes"] == bent
+    steps = tab.page.locator("#history button")
+    expect(steps).to_have_text(["Density +0.7", "Register +0.3", "Density +0.5", "4 clips of seed 7"])
+    tab.page.keyboard.press("f")
+    expect(tab.page.locator(".card")).to_have_count(1)
+    link = tab.page.url
+    tab.page.goto("about:blank")
+    tab.page.goto(link)
+    tab.until("musicvae.stage.clip?.notes")
+    assert tab.clip["notes"] == bent
+
+
 def test_a_model_has_its_own_space(tab: Tab) -> None:
     tab.open()
     tab.page.locator("#model").select_option("melody")

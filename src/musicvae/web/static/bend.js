@@ -38,11 +38,8 @@ export function start(app) {
         "aria-describedby": `bend-${name}-less bend-${name}-more`,
       });
       const output = make("output", { for: input.id });
-      follow(
-        input,
-        (value) => move(name, Math.abs(value) < 0.1 ? 0 : value),
-        () => store.endGesture(),
-      );
+      follow(input, (value) => move(name, Math.abs(value) < 0.1 ? 0 : value));
+      for (const begins of ["pointerdown", "focus"]) input.addEventListener(begins, () => store.endGesture());
       input.addEventListener("dblclick", () => move(name, 0));
       sliders.set(name, { input, output, title });
       return make(

@@ -6,7 +6,7 @@ import { Player } from "./audio.js";
 import * as bend from "./bend.js";
 import * as bring from "./bring.js";
 import * as chooser from "./chooser.js";
-import { draw } from "./clips.js";
+import { admit, draw, point } from "./clips.js";
 import { find, make } from "./dom.js";
 import { Favourites } from "./favourites.js";
 import * as generate from "./generate.js";
@@ -57,8 +57,10 @@ app.during = async (promise) => {
 const showTab = choice(
   MODES.map((mode) => find(`#tab-${mode}`)),
   (i) => {
-    store.patch({ mode: MODES[i] });
-    app.enters[MODES[i]]?.();
+    const mode = MODES[i];
+    const heard = mode === "keep" ? app.stage.clip : null; // it is what there is to keep, wherever it was made
+    store.patch(heard ? { mode, clip: admit(heard.model, point(heard), heard).source } : { mode });
+    app.enters[mode]?.();
   },
   "aria-selected",
 );
