@@ -168,6 +168,7 @@ def test_keys_in_a_row_are_one_step_and_what_is_bent_can_be_kept(tab: Tab) -> No
     expect(steps).to_have_text(["Density +0.7", "Register +0.3", "Density +0.5", "4 clips of seed 7"])
     tab.page.keyboard.press("f")
     expect(tab.page.locator(".card")).to_have_count(1)
+    tab.until("location.hash.includes('mode=keep')")  # written when things are quiet
     link = tab.page.url
     tab.page.goto("about:blank")
     tab.page.goto(link)
