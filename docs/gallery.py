@@ -1,8 +1,8 @@
 """Make docs/gallery.md and its clips: python docs/gallery.py [--checkpoints FOLDER].
 
 Every clip is made by a command of the package with a seed that stands here; none is chosen by ear, none is left out.
-FOLDER holds models of a quarter and of half of the training, quarter/ and half/ (they are too large to keep here);
-without it those clips stay as they are. The two pieces that are sent through the models are written down here: both are
+FOLDER holds models from earlier in the training, a folder for each of EARLIER (they are too large to keep here);
+without it their clips stay as they are. The two pieces that are sent through the models are written down here: both are
 in the public domain, since nothing of the data sets may be passed on.
 """
 
@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 CLIPS = HERE / "gallery"
 LONG, SHORT = "piano-16bar", "piano-2bar"
 SEED = 1
+EARLIER = (1640, 6560)
+"""Updates after which the model of 16 bars is shown, too."""
 TEMPERATURES = ("0.4", "0.7", "1.0")
 
 # ------------------------------------------------------------------------------------------------ two pieces
@@ -96,7 +98,7 @@ def pictures(folder: str) -> str:
 def main() -> None:
     """Make everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoints", type=Path, help="folder of the models quarter/ and half/")
+    parser.add_argument("--checkpoints", type=Path, help="folder of the models of EARLIER")
     checkpoints = parser.parse_args().checkpoints
     pieces = CLIPS / "pieces"
     pieces.mkdir(parents=True, exist_ok=True)
@@ -110,18 +112,17 @@ def main() -> None:
         "that stand above the pictures: fixed seeds, nothing chosen by ear, nothing left out, nothing mended. Time "
         "runs to the right, pitch upwards; darker notes are louder.",
         "## As training goes on",
-        f"The same seed after a quarter, half and all of the training of `{LONG}` (its card says how many epochs that "
-        "is; the brief asked for clips after 25, 50 and 100 epochs, for which there was no machine), from the plain "
-        "prior N(0, I).",
+        f"The same seed as the training of `{LONG}` goes on (its card says how many epochs that is; the brief asked for "
+        "clips after 25, 50 and 100 epochs, for which there was no machine), from the plain prior N(0, I).",
     ]
-    for name, title in (("quarter", "A quarter"), ("half", "Half")):
-        page.append(f"### {title}")
+    for updates in EARLIER:
+        page.append(f"### After {updates:,} updates")
         if checkpoints:
-            model = ("--model", str(checkpoints / name))
-            run(f"training-{name}", "generate", "-n", "2", *seed, "--prior", "normal", *model)
-        page.append(pictures(f"training-{name}"))
+            model = ("--model", str(checkpoints / str(updates)))
+            run(f"training-{updates}", "generate", "-n", "2", *seed, "--prior", "normal", *model)
+        page.append(pictures(f"training-{updates}"))
     page += [
-        "### All",
+        "### In the end",
         run("training-all", "generate", "-n", "2", *seed, "--prior", "normal", "--model", LONG),
         f"## New clips of 16 bars at {len(TEMPERATURES)} temperatures",
         "From the fitted prior, as `musicvae generate` makes them.",

@@ -67,7 +67,7 @@ def test_cells_of_durations_weigh_more_than_those_of_velocities():
     tokens, lengths = piano([tuple(note) for note in notes.tolist()])  # type: ignore[misc]
     found = cells(tokens, lengths).view(3, STEPS * PITCHES)
     struck = found[0] > 0
-    assert found[1:, struck].std(dim=1, correction=0).tolist() == pytest.approx([0.8, 0.25])
+    assert found[1:, struck].std(dim=1, correction=0).tolist() == pytest.approx([1.15, 0.2])
 
 
 def test_padding_is_no_cell():

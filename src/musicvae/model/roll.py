@@ -21,7 +21,7 @@ from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["Cells", "NoteHints", "SlotHints"]
 
-_WEIGHTS = (0.8, 0.25)
+_WEIGHTS = (1.15, 0.2)
 """Standard deviation of the cells of duration and of velocity, where the onset's cell is 1: how much the principal
 components make of them. More for durations gives these back better, and onsets less well."""
 _SLOPE, _LEVEL = 12.0, 5.0
