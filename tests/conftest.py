@@ -181,15 +181,15 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 # --------------------------------------------------------------------------------------------- pages in a browser
 @pytest.fixture(scope="session")
-def serving() -> Callable[[Any], contextlib.AbstractContextManager[str]]:
-    """Serve an application on a port of its own: `with serving(app) as address`."""
+def serving() -> Callable[..., contextlib.AbstractContextManager[str]]:
+    """Serve an application on a port of its own: `with serving(app, **settings of uvicorn) as address`."""
 
     @contextlib.contextmanager
-    def serve(app: Any) -> Iterator[str]:
+    def serve(app: Any, **settings: Any) -> Iterator[str]:
         import uvicorn
 
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none"))
+            server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none", **settings))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()
             while not server.started and thread.is_alive():

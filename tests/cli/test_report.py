@@ -69,7 +69,8 @@ def test_errors_come_before_the_work(cli, data, toy_bundle, tmp_path, monkeypatc
     for arguments, words in (
         ((toy_bundle(), tmp_path / "none"), "is not a prepared data set"),
         (("no-such-model", data), "no-such-model"),
-        ((toy_bundle(), data, "-o", tmp_path), "exists already"),
+        ((toy_bundle(), data, "-o", tmp_path, "--overwrite"), "is a folder; wanted a file"),
+        ((toy_bundle(), data, "-o", tmp_path / "file"), "exists already"),
         ((toy_bundle(), data, "-o", tmp_path / "file" / "report.html"), "cannot be written"),
     ):
         code, out, err = cli(*arguments)

@@ -138,6 +138,9 @@ def test_command(data, tmp_path):
         "songs": 1,
         "groups": {"labels": {"songs": 1, "most_of_a_song": 1, "songs_by_label": {"Hymn": 1}}},
     }
+    (tmp_path / "t.tsv").write_text("hi\n")
+    done = CliRunner().invoke(command, [str(data.folder), "--labels", str(tmp_path / "t.tsv")])
+    assert "No song has a label in the lists that were looked at" in done.output
 
 
 def test_a_model_card_has_the_section(toy_config, data):

@@ -125,6 +125,18 @@ def test_the_command(tmp_path, toy_data):
     assert plain["kind"] == "piano"
 
 
+def test_files_in_another_meter_are_left_out(tmp_path, toy_data):
+    for number, clip in enumerate(clips(1, 6, bars=4)):
+        clip.save(tmp_path / "made" / f"{number}.mid")
+    waltz = Score.of(range(0, 96, 4), 60, 4, bars=8, meter=(3, 4))
+    waltz.save(tmp_path / "made" / "waltz.mid")
+    result = run(tmp_path / "made", toy_data, "--bars", 4, "--split", "train", "--clips", 8)
+    assert result.exit_code == 0
+    assert "1 of 7 files left out, the last of them" in result.stderr
+    assert "waltz.mid: the meter is 3/4" in result.stderr
+    assert f"{tmp_path / 'made'}: 6 clips" in result.stdout
+
+
 def test_files_are_cut_into_clips(tmp_path):
     for number in range(3):
         # 11 bars: two clips of 4 and one of 3; then 12 bars of rest, and one bar, which is too short for a clip.
@@ -137,7 +149,10 @@ def test_files_are_cut_into_clips(tmp_path):
 
 def test_a_folder_without_music(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: has no clip of 16 bars in 0 files"):
+    with pytest.raises(DataError, match=r"empty: no music found; wanted files ending in \.npz"):
+        run(tmp_path / "empty", tmp_path / "empty")
+    (tmp_path / "empty" / "bad.mid").write_bytes(b"hi")
+    with pytest.raises(DataError, match="empty: none of 1 files can be used"):
         run(tmp_path / "empty", tmp_path / "empty")
     with pytest.raises(DataError, match="gone"):
         run(tmp_path / "gone", tmp_path / "empty")

@@ -414,3 +414,6 @@ def test_published_rules_by_hand():
     # A step of the finest grid is shorter than the threshold.
     near = Score.of([0, 25], [60, 62], [24, 24], bars=1, steps_per_beat=24)
     assert published.pitch_class_transitions(near).sum() == 1
+    # A step of 0.05 seconds is not: the second begins within less of the first's end, or not at all.
+    edge = Score.of([0, 2], [60, 62], [1, 1], bars=1, steps_per_beat=12, tempo=100)
+    assert published.pitch_class_transitions(edge).sum() == 0

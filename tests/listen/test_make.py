@@ -21,11 +21,12 @@ from musicvae.data.dataset import Dataset
 from musicvae.errors import ConfigError, DataError, MusicVAEError, ReadError
 from musicvae.listen.clips import even, from_data, from_folder, noise, read_wav, treat, tune
 from musicvae.listen.design import Test
-from musicvae.listen.make import ANSWERS, TEST, clip_path
+from musicvae.listen.make import ANSWERS, TEST, Settings, Wanted, _found, clip_path, make
 from musicvae.listen.store import Store
 from musicvae.music import Score
 from musicvae.music.mastering import TARGET, loudness
 from musicvae.music.render import RATE
+from musicvae.runtime.engine import load
 
 PIANO = PianoCodec(CodecConfig())
 
@@ -157,6 +158,14 @@ def test_what_is_of_no_use_in_a_folder_is_said(tmp_path):
     assert "no WAV file" in str(error.value)
     with pytest.raises(DataError, match="2 left out: is shorter than 16 bars"):
         from_folder(folder, PIANO, 16, 4.0, 1, np.random.default_rng(0))
+    (tmp_path / "others").mkdir()
+    Score.of(range(0, 96, 4), 60, 4, bars=8, meter=(3, 4)).save(tmp_path / "others" / "waltz.mid")
+    with pytest.raises(DataError, match="1 left out: is in 3/4; wanted 4/4"):
+        from_folder(tmp_path / "others", PIANO, 2, 4.0, 1, np.random.default_rng(0))
+    (tmp_path / "others" / "waltz.mid").unlink()
+    Score.of(range(0, 128, 4), 5, 4, bars=8).save(tmp_path / "others" / "low.mid")
+    with pytest.raises(DataError, match="1 left out: has no note that the models could write"):
+        from_folder(tmp_path / "others", PIANO, 2, 4.0, 1, np.random.default_rng(0))
     with pytest.raises(DataError, match="is no folder"):
         from_folder(tmp_path / "absent", PIANO, 2, 4.0, 1, np.random.default_rng(0))
 
@@ -231,6 +240,30 @@ def test_a_model_is_a_source(toy_bundle, tmp_path):
     test = Test.load(tmp_path / "test" / TEST)
     assert [source.label for source in test.sources] == ["songs", "toy"]
     assert {clip.what for clip in test.clips if clip.source == 1} <= {"clip 1 of seed 0", "clip 2 of seed 0"}
+
+
+def test_no_clip_of_a_model_is_silent(toy_bundle, monkeypatch):
+    """Held-out clips have notes: silence would be the machine's."""
+    model = load(toy_bundle())
+    sample = model.sample
+    silent = Score.of([], [], [], bars=2)
+    monkeypatch.setattr(
+        model, "sample", lambda n, **how: [silent if i % 3 == 0 else c for i, c in enumerate(sample(n, **how))]
+    )
+    found = _found(Wanted("m", "machine", model), PIANO, 2, 4.0, 5, Settings(), np.random.default_rng(0))
+    assert [one.what for one in found] == [f"clip {i} of seed 0" for i in (2, 3, 5, 6, 8)]
+    assert all(len(one.music) for one in found)
+
+
+def test_the_seed_does_not_tell_the_order(tmp_path):
+    people, machines = write_music(tmp_path / "people", 9), write_music(tmp_path / "machines", 9, velocity=30)
+    wanted = [Wanted("a", "human", people), Wanted("b", "machine", machines)]
+    settings = Settings(trials=8, clips=8, bars=1, tempo=(240, 240), soundfont="builtin")
+    one, other = (make(tmp_path / name, wanted, settings) for name in ("one", "other"))
+    assert [clip.what for clip in one.clips] == [clip.what for clip in other.clips]
+    assert one.seed != other.seed
+    assert one.settings["seed"] == other.settings["seed"] == 0
+    assert [one.session(place) for place in range(4)] != [other.session(place) for place in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from musicvae.cli import musicvae
 from musicvae.errors import MissingExtraError, MusicVAEError
@@ -67,6 +71,35 @@ def test_a_client_that_hangs_up_does_not_end_it(played):
         assert b"400" in client.recv(100)
     assert post(url + "api/generate", model="toy", n=1)["clips"]
     assert process.poll() is None
+
+
+def test_who_never_finishes_a_request_is_hung_up_on(serving, monkeypatch):
+    """Else some hundred of them would keep everybody out."""
+    monkeypatch.setattr(server, "PATIENCE", 0.5)
+
+    async def slow(request: Request) -> PlainTextResponse:
+        await asyncio.sleep(1.2)
+        return PlainTextResponse("done")
+
+    app = Starlette(routes=[Route("/", slow)])
+    with serving(app, http=server._Patient, limit_concurrency=6) as url:
+        place = ("127.0.0.1", int(url.rstrip("/").rsplit(":", 1)[1]))
+        stalled = [socket.create_connection(place, timeout=20) for _ in range(8)]
+        for i, client in enumerate(stalled):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127"[: 5 * i])
+        for client in stalled:
+            assert client.recv(100) == b""
+            client.close()
+        with socket.create_connection(place, timeout=20) as client:  # a slow answer is waited for, twice
+            for _ in range(2):
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b"done"):
+                    more = client.recv(1000)
+                    assert more, answer
+                    answer += more
+            client.sendall(b"GET / HT")
+            assert client.recv(100) == b""
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="Windows has no SIGPIPE")

@@ -129,8 +129,8 @@ def _clips(
 
 def _of_files(path: Path, holds: Codec, bars: int, count: int, programs: Sequence[int] | None, any_meter: bool) -> Set:
     """Return clips of the files in a folder or an archive, each file as a song; say what could not be read."""
-    from musicvae.data.sources import Found, check, walk
-    from musicvae.errors import DataError, ReadError
+    from musicvae.data.sources import NOTHING, Found, check, walk
+    from musicvae.errors import CodecError, DataError, ReadError
     from musicvae.music import read_bytes
 
     check([path])
@@ -146,15 +146,20 @@ def _of_files(path: Path, holds: Codec, bars: int, count: int, programs: Sequenc
         try:
             data = source.content if isinstance(source.content, bytes) else source.content.read_bytes()
             music = reading(data, source.name)
+            clips = [holds.decode(holds.encode(clip).tokens) for clip in _cut(music.score, bars)]
+        except CodecError as error:
+            skipped, last = skipped + 1, f"{source.name}: {error}"
+            continue
         except (ReadError, OSError) as error:
             skipped, last = skipped + 1, str(error)
             continue
         files += 1
-        for clip in _cut(music.score, bars):
-            scores.append(holds.decode(holds.encode(clip).tokens))
-            songs.append(source.name)
+        scores += clips
+        songs += [source.name] * len(clips)
     if skipped:
         click.echo(f"{path}: {skipped} of {files + skipped} files left out, the last of them {last}", err=True)
+    if not files:
+        raise DataError(f"{path}: {f'none of {skipped} files can be used' if skipped else NOTHING}")
     if not scores:
         raise DataError(f"{path}: has no clip of {bars} bars in {files} files. Choose shorter clips with --bars")
     chosen = [i * len(scores) // min(count, len(scores)) for i in range(min(count, len(scores)))]

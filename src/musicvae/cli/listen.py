@@ -81,7 +81,7 @@ FOLDER = "listening"
     help="Loudness of notes: in the levels of the model's tokens, or all alike.",
 )
 @options.temperature(TEMPERATURE)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same test.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same clips.")
 @click.option(
     "--soundfont",
     metavar="FILE",

@@ -69,7 +69,9 @@ def command(
     real ones, a machine listener, and how much stands in the training songs; first of all in plain words what the
     figures say and how each was counted. The page needs no network. Needs the `eval` extra.
     """
-    if out.exists() and not (overwrite and out.is_file()):
+    if out.is_dir():
+        raise MusicVAEError(f"{out}: is a folder; wanted a file. Choose one with -o, such as {out / 'report.html'}")
+    if out.exists() and not overwrite:
         raise MusicVAEError(f"{out}: exists already. Choose another place with -o, or replace it with --overwrite")
     _make_room(out)
     from musicvae.data.dataset import Dataset

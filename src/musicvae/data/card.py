@@ -126,6 +126,8 @@ def _genres(facts: Mapping[str, Any]) -> str:
     if chosen:
         return f"All of them stand in the lists {', '.join(chosen['lists'])}."
     groups = facts.get("labels", {}).get("groups", {})
+    if "labels" in facts and not groups:
+        return "No song has a label in the lists that were looked at, so which genres they are is not known."
     if not groups:
         return "Of which genres they are was not looked up (`musicvae card --labels`)."
     # The lists that say one thing of each song, if there are such; else those that have most songs.

@@ -214,7 +214,7 @@ def _gather(
                 progress(Progress(len(best) + len(twins) + len(lost), len(origin), total))
     if not origin:
         names = ", ".join(str(s) for s in sources)
-        raise DataError(f"{names}: no music found; wanted files ending in .npz, .mid, .midi, .kar or .rmi")
+        raise DataError(f"{names}: {_sources.NOTHING}")
     if not best:
         reasons = Counter(reason for *_, reason in lost).most_common(3)
         told = "; ".join(f"{reason} ({count})" for reason, count in reasons)

@@ -18,10 +18,13 @@ from typing import IO, Any, NamedTuple, Self
 from musicvae.errors import DataError
 from musicvae.music import looks_like_music
 
-__all__ = ["ARCHIVES", "LARGEST", "Found", "Skipped", "check", "kind", "walk"]
+__all__ = ["ARCHIVES", "LARGEST", "NOTHING", "Found", "Skipped", "check", "kind", "walk"]
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 """Endings of the archives that are looked into. An .npz is a song, although it is a zip inside."""
+
+NOTHING = "no music found; wanted files ending in .npz, .mid, .midi, .kar or .rmi"
+"""What is said of a place without music."""
 
 LARGEST = 64 * 2**20
 """Bytes that one song may have; larger files are reported and not read."""

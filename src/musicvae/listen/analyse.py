@@ -87,7 +87,7 @@ def analyse(
         "design": test.design,
         "question": DESIGNS[test.design].question,
         "sources": [source._asdict() for source in test.sources],
-        "settings": {**test.settings, "seconds": test.seconds, "seed": test.seed},
+        "settings": {**test.settings, "seconds": test.seconds},
         "listeners": {
             "answered": len(heard),
             "finished": sum(count == test.trials for count in heard.values()),

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicvae.codecs import Codec
+from musicvae.codecs.protocol import METER
 from musicvae.data.dataset import Dataset
 from musicvae.errors import ConfigError, DataError, MissingExtraError, MusicVAEError, ReadError
 from musicvae.music import looks_like_music, read
@@ -114,12 +115,17 @@ def from_folder(
 
 def _from_midi(path: Path, codec: Codec, bars: int, rng: np.random.Generator) -> Found:
     score = read(path, parts=codec.parts, steps_per_beat=codec.config.steps_per_beat).score
+    if score.meter != METER:
+        raise ReadError(str(path), f"is in {score.meter[0]}/{score.meter[1]}; wanted 4/4")
     begun = np.unique(score.onset // score.steps_per_bar)  # bars with a note
     starts = begun[begun + bars <= score.bars]
     if not len(starts):
         raise ReadError(str(path), f"is shorter than {bars} bars")
     first = int(rng.choice(starts))
-    return Found(f"{path}, bar {first + 1}", score.cut(first, bars))
+    clip = score.cut(first, bars)
+    if not len(treat(clip, codec, clip.tempo, "levels")):
+        raise ReadError(str(path), "has no note that the models could write")
+    return Found(f"{path}, bar {first + 1}", clip)
 
 
 def _from_wav(path: Path, seconds: float) -> Found:

@@ -194,6 +194,7 @@ class Test:
     seconds: float
     """Length of every clip."""
     seed: int
+    """Of the orders in which clips are heard; no listener may know it."""
     settings: dict[str, Any]
     """For people: how the clips were made."""
 

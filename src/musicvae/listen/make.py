@@ -64,6 +64,7 @@ class Settings:
     temperature: float = TEMPERATURE
     """Of the models."""
     seed: int = 0
+    """Of the clips; who hears which of them in which order is drawn anew for each test."""
     soundfont: str | None = None
 
 
@@ -89,7 +90,8 @@ def make(
     trials = settings.trials or max(round(TRIALS[design] / max(groups, 1)), 1) * groups
     clips = settings.clips or SETS * trials * DESIGNS[design].clips // max(count, 1)
     rng = np.random.default_rng(settings.seed)
-    sets = plan(design, count, clips, trials, rng)
+    order = secrets.randbits(64)  # not of the seed, which listeners might guess: then they would know whose a clip is
+    sets = plan(design, count, clips, trials, np.random.default_rng(order))
     if design == "human-or-machine" and len({one.kind for one in wanted}) < 2:
         raise ConfigError(f"all sources are {wanted[0].kind}; *human or machine?* needs both. Add --human or --machine")
 
@@ -123,8 +125,9 @@ def make(
         catches=tuple(Item(tuple(range(first, first + each))) for first in catches),
         practice=Item(tuple(practice)),
         seconds=round(seconds, 3),
-        seed=settings.seed,
+        seed=order,
         settings={
+            "seed": settings.seed,
             "bars": bars,
             "tempo": list(settings.tempo),
             "velocity": settings.velocity,
@@ -165,8 +168,16 @@ def _found(
         return from_folder(one.of, how, bars, seconds, count, rng)
     if one.of.bars < bars:
         raise ConfigError(f"{one.label}: writes {one.of.bars} bars; wanted {bars}. Choose fewer with --bars")
-    drawn = one.of.sample(count, temperature=settings.temperature, seed=settings.seed)
-    return [Found(f"clip {i + 1} of seed {settings.seed}", clip.cut(0, bars)) for i, clip in enumerate(drawn)]
+    found: list[Found] = []
+    for more in (1, 2, 4):
+        drawn = one.of.sample(more * count, temperature=settings.temperature, seed=settings.seed)
+        clips = [clip.cut(0, bars) for clip in drawn]
+        found = [Found(f"clip {i + 1} of seed {settings.seed}", clip) for i, clip in enumerate(clips) if len(clip)]
+        if len(found) >= count:  # held-out clips are never silent, and neither must these be
+            return found[:count]
+    raise ConfigError(
+        f"{one.label}: of {4 * count} clips {len(found)} have a note in {bars} bars. Ask for more with --bars"
+    )
 
 
 def _write_clips(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from musicvae.errors import MusicVAEError
 
@@ -18,6 +20,8 @@ __all__ = ["address", "listen", "network_address", "serve"]
 
 CONNECTIONS = 256
 """Connections and requests at once; those beyond get 503."""
+PATIENCE = 10.0
+"""Seconds in which the head of a request must have come; the guard has its own for bodies."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -74,6 +78,7 @@ def serve(app: Starlette, listening: socket.socket, ready: Callable[[], None] = 
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     config = uvicorn.Config(
         app,
+        http=_Patient,
         log_config=None,
         log_level="error",  # not for every scanner that speaks no HTTP
         access_log=False,
@@ -87,6 +92,36 @@ def serve(app: Starlette, listening: socket.socket, ready: Callable[[], None] = 
     )
     with contextlib.suppress(KeyboardInterrupt):
         _Server(config, ready).run(sockets=[listening])
+
+
+class _Patient(H11Protocol):
+    """Hangs up on a client that begins a request and does not go on: each holds one of the CONNECTIONS."""
+
+    patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.patience = self.loop.call_later(PATIENCE, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a head, if it is not whole; a byte now and then does not prolong it."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.stop_waiting()
+        elif self.patience is None:
+            self.patience = self.loop.call_later(PATIENCE, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        self.stop_waiting()
+        super().connection_lost(exc)
+
+    def stop_waiting(self) -> None:
+        """Take a head as whole."""
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
 
 
 class _Server(uvicorn.Server):
