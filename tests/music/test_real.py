@@ -37,7 +37,7 @@ def test_broken_files(shared_data, tmp_path):
         "huge_shape.npz": "has no notes of programs 0–7",
         "indices_out_of_range.npz": "track 0 has an entry at step",
         "missing_indptr.npz": "lacks pianoroll_0_csc_indptr.npy",
-        "no_notes.mid": "has no notes at all",
+        "no_notes.mid": "has no notes, or none of them ends",
         "no_tracks.npz": "has no tracks",
         "text.mid": "is not a MIDI file (begins with",
         "text.npz": "is not an npz file (begins with",

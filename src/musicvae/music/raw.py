@@ -99,7 +99,7 @@ class RawNotes:
             found["drums" if track.is_drum else f"program {track.program}"] += notes
         others = sorted(((n, name) for name, n in found.items() if n), key=lambda item: -item[0])
         if not others:
-            return ReadError(source, "is well formed but has no notes at all")
+            return ReadError(source, "is well formed but has no notes, or none of them ends")
         listed = ", ".join(f"{name} ×{count}" for count, name in others)
         return ReadError(source, f"has no {wanted} (found: {listed}). {advice}")
 

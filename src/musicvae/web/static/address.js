@@ -38,8 +38,8 @@ function within(text, low, high) {
   return number;
 }
 
-function whole(text, high = Number.MAX_SAFE_INTEGER) {
-  const number = within(text, 0, high);
+function whole(text, high = Number.MAX_SAFE_INTEGER, low = 0) {
+  const number = within(text, low, high);
   if (!Number.isInteger(number)) throw new RangeError(text);
   return number;
 }
@@ -52,7 +52,7 @@ const writeAmounts = (amounts) =>
 function readAmounts(text) {
   const parts = text ? text.split("~") : [];
   const amounts = {};
-  for (let i = 0; i < parts.length; i += 2) amounts[parts[i]] = within(parts[i + 1] ?? "", -10, 10);
+  for (let i = 0; i < parts.length; i += 2) amounts[parts[i]] = within(parts[i + 1] ?? "", -3, 3);
   return amounts;
 }
 
@@ -112,7 +112,7 @@ export function read(fragment) {
   take("settings", (text) => {
     const [n, temperature, seed, fresh] = text.split("~");
     state.settings = {
-      n: whole(n, 64),
+      n: whole(n, 64, 1),
       temperature: within(temperature, 0, 2),
       seed: whole(seed),
       fresh: fresh === "fresh",
@@ -121,9 +121,9 @@ export function read(fragment) {
   take("batch", (text) => {
     const [kind, n, second, third] = text.split("~");
     if (oneOf(["g", "v"], kind) === "g") {
-      state.batch = { kind: "generate", n: whole(n, 64), temperature: within(second, 0, 2), seed: whole(third) };
+      state.batch = { kind: "generate", n: whole(n, 64, 1), temperature: within(second, 0, 2), seed: whole(third) };
     } else {
-      state.batch = { kind: "vary", of: null, n: whole(n, 64), amount: within(second, 0, 1), targets: whole(third) };
+      state.batch = { kind: "vary", of: null, n: whole(n, 64, 1), amount: within(second, 0, 1), targets: whole(third) };
       take("neighbours", (source) => (state.batch.of = readSource(source)));
       if (!state.batch.of) throw new RangeError(text);
     }

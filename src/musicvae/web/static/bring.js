@@ -4,16 +4,17 @@ import * as api from "./api.js";
 import { admit } from "./clips.js";
 import { find, make } from "./dom.js";
 import { pack, unpack } from "./notes.js";
-import { fail, tell, toast } from "./say.js";
+import { clearErrors, fail, tell, toast } from "./say.js";
 import { originalOf, reconstructionOf } from "./state.js";
 import { choice, follow, setRange } from "./widgets.js";
 
+const MOST = 40; // answers that are remembered
+
 export function start(app) {
   const { store } = app;
-  let file = null; // the file that was brought, to send it again at another temperature or to another model
-  let answer = null; // what the server said of it
-  let answered = ""; // for which file name and model
-  let anyMeter = false; // its bars are counted in 4/4 though they are not
+  const files = []; // {file, anyMeter}, all that were dropped; the state knows them by their number, links do not
+  const answers = new Map(); // what the server said, by number, model and temperature
+  let asked = 0; // counts what is sent: an answer that comes after something newer was sent is dropped
   const meter = find("#other-meter"),
     words = find("#drop strong");
 
@@ -26,26 +27,39 @@ export function start(app) {
     if (bring && mode === "bring") store.patch({ bring: { ...bring, side } });
   };
 
-  async function send(temperature, bar = null) {
+  const keyOf = (number, temperature, model = store.state.model) => [number, model, temperature].join();
+  function remember(key, answer) {
+    answers.set(key, answer);
+    if (answers.size > MOST) answers.delete(answers.keys().next().value);
+  }
+
+  async function send(number, temperature, bar = null) {
     const { model } = store.state;
+    const { file, anyMeter } = files[number];
+    const mine = ++asked;
+    clearErrors();
+    meter.hidden = true;
     if (file.size > (app.limits?.body_bytes ?? Infinity)) {
       toast(`${file.name} is too large.`, { hint: "A MIDI file may have 2 MB.", error: true });
       return;
     }
     words.textContent = `Reading ${file.name}…`;
     try {
-      answer = await app.during(api.encode(file, { model, temperature, any_meter: Number(anyMeter) }));
-      answered = [file.name, model].join();
+      const answer = await app.during(api.encode(file, { model, temperature, any_meter: Number(anyMeter) }));
+      if (mine !== asked || model !== store.state.model) return;
+      remember(keyOf(number, temperature, model), answer);
       const at = Math.max(
         0,
         answer.windows.findIndex((window) => window.first_bar === bar),
       );
-      use(answer.windows[at], temperature, bar === null);
+      use(number, answer.windows[at], temperature, bar === null);
       if (bar === null)
         tell(`${file.name}: ${answer.notes_kept} of ${answer.notes_found} notes read, ${answer.windows.length} parts.`);
     } catch (error) {
+      if (mine !== asked) return;
       if (error.field === "any_meter") {
         meter.hidden = false;
+        meter.dataset.number = number;
         find("p", meter).textContent = `${file.name}: ${error.message}.`;
         store.patch({ mode: "bring" });
         find("button", meter).focus();
@@ -53,20 +67,22 @@ export function start(app) {
         fail(error);
       }
     } finally {
-      words.textContent = "Drop a MIDI file anywhere";
+      if (mine === asked) words.textContent = "Drop a MIDI file anywhere";
     }
   }
   find("button", meter).addEventListener("click", () => {
-    anyMeter = true;
-    meter.hidden = true;
-    send(store.state.bring?.temperature ?? 0);
+    const number = Number(meter.dataset.number);
+    files[number].anyMeter = true;
+    send(number, store.state.bring?.temperature ?? 0);
   });
 
-  /** Put one window of the file on the stage. */
-  function use(window, temperature, first = false) {
+  /** Put one window of a file on the stage. */
+  function use(number, window, temperature, first = false) {
     const { model } = store.state;
+    const { file } = files[number];
     const { original, reconstruction } = window;
     const bring = {
+      number,
       name: file.name,
       bar: window.first_bar,
       packed: pack(original),
@@ -85,12 +101,7 @@ export function start(app) {
     });
   }
 
-  app.bring = (chosen) => {
-    file = chosen;
-    anyMeter = false;
-    meter.hidden = true;
-    return send(store.state.bring?.temperature ?? 0);
-  };
+  app.bring = (file) => send(files.push({ file, anyMeter: false }) - 1, store.state.bring?.temperature ?? 0);
 
   find("#file").addEventListener("change", (event) => {
     if (event.target.files[0]) app.bring(event.target.files[0]);
@@ -103,9 +114,14 @@ export function start(app) {
     heat,
     (value) => showHeat(value),
     () => {
-      const { bring } = store.state;
-      if (file) send(Number(heat.value), bring.bar);
-      else store.commit("Temperature of the reconstruction", { bring: { ...bring, temperature: Number(heat.value) } });
+      const temperature = Number(heat.value);
+      const { number, bar } = store.state.bring;
+      if (number !== undefined) {
+        send(number, temperature, bar);
+      } else {
+        const bring = { ...store.state.bring, temperature };
+        store.commit("Temperature of the reconstruction", { bring, clip: reconstructionOf(bring) });
+      }
     },
   );
   const showHeat = (value) => {
@@ -117,31 +133,31 @@ export function start(app) {
   find("#bring-bend").addEventListener("click", () => app.bendFrom(reconstructionOf(store.state.bring)));
 
   store.addEventListener("change", () => {
-    const { bring, mode, model } = store.state;
+    const { bring, mode } = store.state;
     find("#brought").hidden = !bring;
     find("#drop").classList.toggle("small", bring !== null);
     find("#sides").hidden = !bring || mode !== "bring";
     if (!bring) return;
     showSide(sides.indexOf(bring.side));
     showHeat(bring.temperature);
-    const mine = answer && answered === [bring.name, model].join() ? answer : null;
-    showFile(bring, mine, (window) => use(window, bring.temperature));
+    const mine = answers.get(keyOf(bring.number, bring.temperature)) ?? null;
+    showFile(bring, mine, (window) => use(bring.number, window, bring.temperature));
   });
 }
 
-/** What the panel says of the file; `answer` is null where only a link told of it. */
+/** What the panel says of the file; `answer` is null where only a link told of it, or it is long ago. */
 function showFile(bring, answer, use) {
   find("#brought-name").textContent = bring.name;
   const windows = find("#windows"),
     changes = find("#changes");
-  const key = JSON.stringify([bring.name, bring.bar, bring.temperature, answer?.windows.length]);
+  const key = JSON.stringify([bring.number, bring.name, bring.bar, bring.temperature, bring.z, answer?.windows.length]);
   if (windows.dataset.key === key) return;
   windows.dataset.key = key;
   changes.hidden = !answer;
   if (!answer) {
     windows.replaceChildren();
     find("#brought-kept").textContent = "";
-    find("#brought-facts").textContent = "From a link, which holds this part alone. Drop the file for the others.";
+    find("#brought-facts").textContent = "This part alone is at hand. Drop the file for the others.";
     return;
   }
   const left = answer.windows_left_out ? ` ${answer.windows_left_out} later parts are left out.` : "";

@@ -24,7 +24,7 @@ export function start(app) {
   for (const id of ["#copy-link", "#keep-link"]) find(id).addEventListener("click", () => copyLink(store.state));
   for (const kind of ["midi", "wav"]) {
     find(`#keep-all-${kind}`).addEventListener("click", () =>
-      app.during(saveClips(favourites.clips.slice(0, 64), kind, store.state, "musicvae favourites")),
+      app.during(saveClips(favourites.clips, kind, store.state, app.limits, "musicvae favourites")),
     );
   }
 

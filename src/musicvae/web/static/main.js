@@ -95,6 +95,7 @@ app.changeModel = async (name, clip = null) => {
   try {
     const chosen = clip ?? (await app.during(draw(name, batch)))[0].source; // until then, what is there plays on
     store.commit(`Model ${model.title}`, { model: name, batch, clip: chosen, walk, bend, bring: null, settings });
+    app.enters[store.state.mode]?.();
   } catch (error) {
     select.value = store.state.model;
     fail(error);

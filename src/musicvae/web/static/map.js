@@ -17,7 +17,8 @@ export function start(app) {
     const unit = Math.min(width, height) / 2 / EDGE;
     const at = (z) => {
       const [x, y] = placeOf(z);
-      return [width / 2 + x * unit, height / 2 + y * unit];
+      const within = Math.min(1, (EDGE - 8 / unit) / Math.hypot(x, y)); // those farther out stand at the border
+      return [width / 2 + x * within * unit, height / 2 + y * within * unit];
     };
     draw.strokeStyle = soft;
     draw.globalAlpha = 0.28;

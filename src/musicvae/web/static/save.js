@@ -13,8 +13,29 @@ const fileName = (text) =>
     .replaceAll(/[^a-z0-9]+/g, "-")
     .replaceAll(/^-|-$/g, "");
 
-/** Save clips, one after another in one file, at the tempo of the page. `kind` is "midi" or "wav". */
-export async function saveClips(clips, kind, { tempo }, name = `${clips[0].model}-${nameOf(clips[0].source)}`) {
+/** Split clips into groups that the server takes at once. */
+function groups(clips, kind, tempo, limits) {
+  const most = { clips: limits.n, ...(kind === "wav" ? { seconds: limits.seconds, notes: limits.sound_notes } : {}) };
+  const found = [];
+  let sums = null;
+  for (const clip of clips) {
+    const own = { clips: 1, seconds: (clip.bars * clip.beats_per_bar * 60) / tempo, notes: clip.notes.length };
+    const full = sums && Object.entries(most).some(([what, limit]) => sums[what] + own[what] > limit);
+    if (!sums || full) {
+      found.push([]);
+      sums = { clips: 0, seconds: 0, notes: 0 };
+    }
+    found.at(-1).push(clip);
+    for (const what in own) sums[what] += own[what];
+  }
+  return found;
+}
+
+/**
+ * Save clips, one after another in one file, at the tempo of the page; in several where they are too long for one.
+ * `kind` is "midi" or "wav".
+ */
+export async function saveClips(clips, kind, { tempo }, limits, name = `${clips[0].model}-${nameOf(clips[0].source)}`) {
   const bare = clips.map(({ bars, steps_per_beat, beats_per_bar, notes }) => ({
     bars,
     steps_per_beat,
@@ -24,7 +45,12 @@ export async function saveClips(clips, kind, { tempo }, name = `${clips[0].model
   }));
   try {
     tell(kind === "wav" ? "Rendering sound" : "Writing MIDI");
-    download(await api[kind](bare), `${fileName(name)}.${kind === "midi" ? "mid" : "wav"}`);
+    const parts = groups(bare, kind, tempo, limits);
+    for (const [i, part] of parts.entries()) {
+      const number = parts.length > 1 ? ` ${i + 1} of ${parts.length}` : "";
+      download(await api[kind](part), `${fileName(name + number)}.${kind === "midi" ? "mid" : "wav"}`);
+    }
+    if (parts.length > 1) toast(`Saved as ${parts.length} files.`, { hint: "They are too long for one." });
     tell("Saved");
   } catch (error) {
     fail(error);

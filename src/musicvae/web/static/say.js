@@ -29,6 +29,11 @@ export function toast(text, { hint = "", error = false } = {}) {
   setTimeout(leave, error ? 2 * STAYS : STAYS / 2);
 }
 
+/** Take away the errors of before: something new was begun. */
+export function clearErrors() {
+  for (const box of document.querySelectorAll("#toasts .error")) box.remove();
+}
+
 let waiting = null;
 
 /** Show an error of any kind; what gave up on purpose is none. */

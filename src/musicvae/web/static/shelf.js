@@ -1,6 +1,6 @@
 // The shelf: clips as cards. It shows what was drawn last; in Keep, the favourites.
 
-import { draw, nameOf, point } from "./clips.js";
+import { draw, nameOf, point, shortName } from "./clips.js";
 import { find, icon, label, make } from "./dom.js";
 import { describe, steps } from "./notes.js";
 import { drawMiniature } from "./roll.js";
@@ -97,7 +97,8 @@ export function start(app) {
 
   function card(clip, i) {
     const keptHere = clip === favourites.clips[i];
-    const name = keptHere ? nameOf(clip.source) : `Clip ${i + 1}`;
+    const name = keptHere ? shortName(clip.source) : `Clip ${i + 1}`;
+    const length = keptHere ? `${clip.bars} bars` : `${clip.notes.length} notes`;
     const play = make(
       "button",
       { class: "bare card-play", type: "button", onclick: () => playCard(clip, i) },
@@ -112,7 +113,7 @@ export function start(app) {
       "button",
       { class: "card-main", type: "button", draggable: "true", title: describe(clip) },
       make("canvas", { class: "mini" }),
-      make("span", { class: "card-words" }, make("b", {}, name), " ", make("span", {}, `${clip.notes.length} notes`)),
+      make("span", { class: "card-words" }, make("b", {}, name), " ", make("span", {}, length)),
     );
     label(play, `Play ${name.toLowerCase()}`);
     main.addEventListener("click", () => app.choose(clip, i));
@@ -132,6 +133,7 @@ export function start(app) {
     }
     player.stop();
     app.choose(clip, i);
+    await app.stage.arrived();
     app.play(0);
   }
 

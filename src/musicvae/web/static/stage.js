@@ -31,7 +31,7 @@ export class Stage extends EventTarget {
     });
     find("#keep-this").addEventListener("click", () => this.keep());
     for (const kind of ["midi", "wav"]) {
-      find(`#save-${kind}`).addEventListener("click", () => app.during(saveClips([this.clip], kind, store.state)));
+      find(`#save-${kind}`).addEventListener("click", () => app.during(saveClips([this.clip], kind, store.state, app.limits)));
     }
     app.favourites.addEventListener("change", () => this.#showKept());
     this.#rolls.forEach(({ box, roll }, i) => this.#seekable(box, roll, i, player));
@@ -54,6 +54,11 @@ export class Stage extends EventTarget {
     const side = this.#sideBySide() && this.#app.store.state.bring.side !== "original" ? 1 : 0;
     this.#rolls.forEach(({ roll }, i) => roll.frame(clip ? step : null, i === side && clip === this.clip));
     if (clip) this.#showPlace(clip, step);
+  }
+
+  /** Wait until what was chosen is here. */
+  async arrived() {
+    while (this.#asking) await new Promise((done) => this.addEventListener("arrived", done, { once: true }));
   }
 
   redraw() {
@@ -82,6 +87,7 @@ export class Stage extends EventTarget {
     this.#asking = true;
     await this.#app.during(this.#ask());
     this.#asking = false;
+    this.dispatchEvent(new Event("arrived"));
   }
 
   async #ask() {

@@ -22,7 +22,7 @@ export const BEGINNING = Object.freeze({
   clip: null, // source of the chosen clip
   walk: { corners: [null, null, null, null], four: true, at: [0.5, 0.5], likeliest: false },
   bend: { of: null, amounts: {} },
-  bring: null, // {name, bar, packed, z, temperature, side: "original" | "reconstruction"}
+  bring: null, // {number (not from a link), name, bar, packed, z, temperature, side: "original" | "reconstruction"}
 });
 
 const STEPS = 200; // of history
