@@ -52,22 +52,22 @@ def test_cells_of_notes_by_hand():
 def test_an_average_note_has_no_cells_but_its_onset():
     tokens, lengths = piano([(0, 1, 2, 2)], [(1, 1, 2, 2)])
     cells = Cells(PIANO)
-    cells.measure(torch.tensor([[0, 1, 1, 1], [0, 1, 4, 2], [2, 3, 2, 2]]))
+    cells.measure(torch.tensor([[0, 1, 1, 1], [0, 1, 4, 2], [2, 3, 2, 2]]), (1, 1))
     assert cells.mean[0] == pytest.approx(sum(math.log(n) for n in (2, 5, 3)) / 3 / math.log(5))
-    cells.measure(torch.tensor([[0, 1, 2, 2], [2, 3, 2, 2]]))
+    cells.measure(torch.tensor([[0, 1, 2, 2], [2, 3, 2, 2]]), (1, 1))
     found = cells(tokens, lengths).view(2, 3, STEPS * PITCHES)
     assert found[:, 0].sum() == 2
     assert found[:, 1:].abs().max() < 1e-4
 
 
-def test_cells_of_durations_weigh_more_than_those_of_velocities():
+def test_cells_of_durations_and_velocities_have_their_weights():
     notes = torch.tensor([[0, 1, 0, 0], [0, 2, 4, 2], [1, 0, 1, 1], [2, 3, 2, 0]])
     cells = Cells(PIANO)
-    cells.measure(notes)
+    cells.measure(notes, (1.4, 0.25))
     tokens, lengths = piano([tuple(note) for note in notes.tolist()])  # type: ignore[misc]
     found = cells(tokens, lengths).view(3, STEPS * PITCHES)
     struck = found[0] > 0
-    assert found[1:, struck].std(dim=1, correction=0).tolist() == pytest.approx([1.15, 0.2])
+    assert found[1:, struck].std(dim=1, correction=0).tolist() == pytest.approx([1.4, 0.25])
 
 
 def test_padding_is_no_cell():

@@ -60,3 +60,15 @@ def test_the_same_seed_gives_the_same_components(toy_data, toy_config):
         begin_with_components(model, clips, config.train)
         weights.append(model.state_dict())
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_the_weights_of_durations_and_velocities_are_settings(toy_data, toy_config):
+    deviations = []
+    for weights in ({}, {"duration_weight": 2.3, "velocity_weight": 0.4}):
+        config = toy_config(roll=16, **weights)
+        coded = codec(config.codec)
+        clips = Resident(Dataset(toy_data).clips("train", coded, config.model.bars), torch.device("cpu"))
+        model = MusicVAE(coded.spec, config.model)
+        begin_with_components(model, clips, config.train)
+        deviations.append(model.encoder.cells.deviation)
+    assert torch.allclose(deviations[0], 2 * deviations[1])

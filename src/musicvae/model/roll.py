@@ -21,9 +21,6 @@ from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["Cells", "NoteHints", "SlotHints"]
 
-_WEIGHTS = (1.15, 0.2)
-"""Standard deviation of the cells of duration and of velocity, where the onset's cell is 1: how much the principal
-components make of them. More for durations gives these back better, and onsets less well."""
 _SLOPE, _LEVEL = 12.0, 5.0
 """The first logit of a cell is _SLOPE · cell − _LEVEL: the cells that principal components give back as more than some
 0.4 are more likely than not."""
@@ -55,12 +52,12 @@ class Cells(nn.Module):
         most = torch.tensor([math.log(field.size) for field in self.fields[2:]], device=tokens.device)
         return torch.log1p(tokens[..., 2:].float()) / most
 
-    def measure(self, notes: Tensor) -> None:
-        """Take the mean and deviation of notes (n, F); the cells of these have the deviations _WEIGHTS."""
+    def measure(self, notes: Tensor, weights: Sequence[float]) -> None:
+        """Take the mean and deviation of notes (n, F); the cells of these have the deviations `weights` (F − 2)."""
         values = self.values(notes)
         self.mean.copy_(values.mean(dim=0))
-        weights = torch.tensor(_WEIGHTS, device=values.device)
-        self.deviation.copy_(values.std(dim=0, correction=0).clamp(min=0.01) / weights)
+        wanted = torch.tensor(weights, device=values.device)
+        self.deviation.copy_(values.std(dim=0, correction=0).clamp(min=0.01) / wanted)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Tokens (B, U, S, F) and lengths (B, U), end marks included, on one device → (B, U, G)."""

@@ -89,7 +89,8 @@ def begin_with_components(
             model.shifts.measure(batch.tokens, to_device(batch.lengths, clips.device))
         if model.spec.ordered:
             tokens, lengths = drawn(0)
-            encoder.cells.measure(tokens[torch.arange(tokens.shape[2], device=tokens.device) < lengths[..., None] - 1])
+            notes = tokens[torch.arange(tokens.shape[2], device=tokens.device) < lengths[..., None] - 1]
+            encoder.cells.measure(notes, (settings.duration_weight, settings.velocity_weight))
         mean, vectors, _ = components(bar, few, model.config.roll, settings.seed)  # (G,), (G, K)
         _set(encoder.bar, vectors.t(), -mean @ vectors)
         _set(conductor.cells, vectors, mean)
