@@ -112,8 +112,8 @@ def main() -> None:
         "that stand above the pictures: fixed seeds, nothing chosen by ear, nothing left out, nothing mended. Time "
         "runs to the right, pitch upwards; darker notes are louder.",
         "## As training goes on",
-        f"The same seed as the training of `{LONG}` goes on (its card says how many epochs that is; the brief asked for "
-        "clips after 25, 50 and 100 epochs, for which there was no machine), from the plain prior N(0, I).",
+        f"The same seed as the training of `{LONG}` goes on (its card says how many epochs that is; the brief asked "
+        "for clips after 25, 50 and 100 epochs, for which there was no machine), from the plain prior N(0, I).",
     ]
     for updates in EARLIER:
         page.append(f"### After {updates:,} updates")
