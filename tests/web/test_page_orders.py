@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,38 @@ def test_the_last_of_two_files_wins_under_its_own_name(tab: Tab, made: Callable[
     assert pitches(tab) == {72}
     tab.mode("keep")
     expect(tab.page.locator("#history button")).to_have_text(["Brought second.mid", "4 clips of seed 7"])
+
+
+def test_a_file_that_is_too_large_ends_the_reading_of_the_one_before(
+    fresh: Callable[..., Tab], made: Callable[..., bytes]
+) -> None:
+    tab = fresh().open()
+    tab.mode("bring")
+    held = hold(tab, "**/api/encode*")
+    tab.drop("first.mid", made(60, 2))
+    expect(tab.page.locator("#drop strong")).to_have_text("Reading first.mid…")
+    tab.drop("large.mid", bytes(2_200_000))
+    expect(tab.page.locator(".toast.error")).to_contain_text("large.mid is too large.")
+    expect(tab.page.locator("#drop strong")).to_have_text("Drop a MIDI file anywhere")
+    held[0].continue_()
+    tab.idle()
+    assert tab.state["bring"] is None
+
+
+def test_a_file_is_read_for_the_model_that_was_chosen_meanwhile(tab: Tab, made: Callable[..., bytes]) -> None:
+    tab.open()
+    held = hold(tab, "**/api/encode*")
+    tab.drop("song.mid", made(60, 2))
+    while not held:
+        tab.page.wait_for_timeout(20)
+    tab.page.locator("#model").select_option("melody")
+    tab.until("musicvae.store.state.model === 'melody'")
+    held[0].continue_()
+    while len(held) < 2:
+        tab.page.wait_for_timeout(20)
+    held[1].continue_()
+    expect(tab.page.locator("#brought-name")).to_have_text("song.mid")
+    assert tab.state["model"] == "melody"
 
 
 def test_undo_goes_back_to_the_file_before(tab: Tab, made: Callable[..., bytes], fresh: Callable[..., Tab]) -> None:
@@ -156,7 +187,7 @@ def test_many_favourites_are_saved_in_as_many_files_as_it_takes(tab: Tab) -> Non
 def test_what_no_slider_can_set_is_damage(fresh: Callable[..., Tab], damage: str) -> None:
     tab = fresh().open(f"#{damage}")
     expect(tab.page.locator(".toast.error")).to_contain_text("The link is damaged")
-    assert json.loads(json.dumps(tab.state["settings"]))["n"] == 8
+    assert tab.state["settings"]["n"] == 8
 
 
 def test_nothing_sticks_out_of_a_very_narrow_page(fresh: Callable[..., Tab]) -> None:

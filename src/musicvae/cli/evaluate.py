@@ -72,7 +72,7 @@ def command(
     dataset = Dataset(data)
     found = dataset.clips(split, codec, backend.config.bars)
     found.require()
-    copied = 0
+    copied = None  # not looked for
     if without_copies:
         found, copied = _without_copies(dataset, codec, found)
     batch, songs = found.spread(clips), found.songs[found.spread_index(clips)]

@@ -20,7 +20,6 @@ from musicvae.music.score import Score
 
 __all__ = [
     "CLIPS",
-    "LOOKED_AT",
     "TRIES",
     "Drawn",
     "compare",

@@ -31,7 +31,7 @@ def pitch_class_transitions(score: Score) -> NDArray[np.float64]:
     A pair is any two notes, chords included, of which the second begins within THRESHOLD seconds of the end of the
     first: what overlaps or leaves a gap is not counted. Drums aside.
     """
-    near = round(THRESHOLD * score.steps_per_beat * score.tempo / 60, 9)  # in steps
+    near = round(THRESHOLD * score.steps_per_beat * score.tempo / 60, 9)  # in steps; 0.05 has no exact double
     pitch, part = _pitch(score) % 12, _columns(score, score.part)
     start = _columns(score, score.onset)
     end = start + _columns(score, score.duration)

@@ -39,6 +39,7 @@ export function start(app) {
     const mine = ++asked;
     clearErrors();
     meter.hidden = true;
+    words.textContent = "Drop a MIDI file anywhere";
     if (file.size > (app.limits?.body_bytes ?? Infinity)) {
       toast(`${file.name} is too large.`, { hint: "A MIDI file may have 2 MB.", error: true });
       return;
@@ -46,7 +47,11 @@ export function start(app) {
     words.textContent = `Reading ${file.name}…`;
     try {
       const answer = await app.during(api.encode(file, { model, temperature, any_meter: Number(anyMeter) }));
-      if (mine !== asked || model !== store.state.model) return;
+      if (mine !== asked) return;
+      if (model !== store.state.model) {
+        send(number, temperature);
+        return;
+      }
       remember(keyOf(number, temperature, model), answer);
       const at = Math.max(
         0,

@@ -101,9 +101,6 @@ export function point(clip) {
   return { from: "z", z, temperature, seed, index };
 }
 
-/** The same for a card, which has little room. */
-export const shortName = (source) => (source.from === "generate" ? `${source.seed}, ${source.index + 1}` : nameOf(source));
-
 /** Take in a clip that came by another way, as favourites and files do. */
 export const admit = (model, source, clip) => peek(model, source) ?? remember(model, source, clip);
 
@@ -117,3 +114,6 @@ export function nameOf(source) {
   const word = hueWord(source.z);
   return `${word[0].toUpperCase()}${word.slice(1)} point`;
 }
+
+/** A shorter one for a card of the favourites, which has little room. */
+export const shortName = (source) => (source.from === "generate" ? `${source.seed}, ${source.index + 1}` : nameOf(source));
