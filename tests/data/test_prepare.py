@@ -68,6 +68,35 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_songs_are_on_the_beats_marked_beside_them(tmp_path: Path) -> None:
+    root = tmp_path / "pop"
+    for number in range(2):
+        folder = root / f"{number:03}"
+        folder.mkdir(parents=True)
+        write_midi(song(number, bars=8, meter=(2, 4)), folder / f"{number:03}.mid")
+        # Eight bars of two beats at 120 a minute; the music begins with the third beat.
+        beats = [f"{i / 2} {i % 2 == 0:d} {i % 4 == 2:d}\n" for i in range(33)]
+        (folder / "beat_midi.txt").write_text("".join(beats))
+    archive = tmp_path / "pop.tar"
+    with tarfile.open(archive, "w") as opened:
+        opened.add(root, "pop")
+    made = [prepare([source], tmp_path / name, workers=1) for source, name in ((root, "a"), (archive, "b"))]
+    plain = prepare([root / "000" / "000.mid"], None, any_meter=True, workers=1)
+    assert made[0].record["changes"] == made[1].record["changes"]
+    assert made[0].record["changes"]["placed: on the beats of beat_midi.txt"] == 2 * 32
+    assert made[0].record["sources"][0]["blake2b"] == made[1].record["sources"][0]["blake2b"]
+    assert plain.record["sources"][0]["blake2b"] != made[0].record["sources"][0]["blake2b"]
+    for name in ARRAYS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert set(Dataset(tmp_path / "a").songs["bars"].tolist()) == {
+        9
+    }  # two beats of the first bar come before a bar line
+    (root / "000" / "beat_midi.txt").write_text("0 1\n")
+    some = prepare([root], tmp_path / "c", workers=1)
+    assert some.record["files"]["kept"] == 1
+    assert "beat_midi.txt beside it has 1 beats and 1 bars" in (tmp_path / "c" / "dropped.tsv").read_text()
+
+
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
     """Folders, archives and broken files: 12 songs, 2 duplicates, 6 lines for what is broken."""

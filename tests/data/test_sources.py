@@ -15,6 +15,7 @@ import pytest
 from musicvae.data import sources
 from musicvae.data.sources import Found, Skipped, check, kind, walk
 from musicvae.errors import DataError
+from musicvae.music.beats import BEATS
 
 SONG = b"PK\x03\x04" + bytes(range(256)) * 40
 
@@ -219,3 +220,41 @@ def test_what_cannot_hold_music_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="null"):
         check(["a\0b.mid"])
     assert list(walk([tmp_path])) == []
+
+
+def test_beats_beside_a_file_come_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/1.mid", "a/2.mid", "a/roll.npz", "a/b/3.mid", "4.mid"):
+        (tmp_path / name).write_bytes(SONG)
+    (tmp_path / "a" / BEATS).write_bytes(b"1 1\n2 0\n")
+    found = {Path(item.name).name: item.beats for item in walk([tmp_path]) if isinstance(item, Found)}
+    marked = b"1 1\n2 0\n"
+    assert found == {"1.mid": marked, "2.mid": marked, "roll.npz": None, "3.mid": None, "4.mid": None}
+    assert [item.beats for item in walk([tmp_path / "a" / "1.mid"]) if isinstance(item, Found)] == [marked]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("before", [True, False])
+def test_beats_in_an_archive_come_with_the_file_after_or_before_them(tmp_path: Path, kind: str, before: bool) -> None:
+    members = {"0.mid": SONG}
+    for song in "abc":
+        both = [(f"{song}/{BEATS}", song.encode()), (f"{song}/x.mid", SONG)]
+        members |= dict(both if before else both[::-1])
+    members |= {"b.tar": b"", "z.mid": SONG}
+    path = tmp_path / f"x.{kind}"
+    if kind == "tar":
+        tar(path, members)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    items = list(walk([path]))
+    found = {item.name.removeprefix(f"{path}/"): item.beats for item in items if isinstance(item, Found)}
+    assert found == {"0.mid": None, "a/x.mid": b"a", "b/x.mid": b"b", "c/x.mid": b"c", "z.mid": None}
+    assert [item.name for item in items if isinstance(item, Skipped)] == [f"{path}/b.tar"]
+
+
+def test_the_file_before_the_damage_is_not_lost(tmp_path: Path) -> None:
+    path = tar(tmp_path / "x.tar", {f"{i}.mid": SONG for i in range(3)})
+    path.write_bytes(path.read_bytes()[: 2 * (512 + -(-len(SONG) // 512) * 512) + 100])
+    assert [Path(item.name).name for item in walk([path])] == ["0.mid", "1.mid", "x.tar"]

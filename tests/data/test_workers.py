@@ -21,6 +21,9 @@ def size(name, data):
     if name == "slow": time.sleep(0.2)
     return len(data)
 
+def also(name, data, beside=b"nothing"):
+    return beside
+
 def deaths(name, data):
     with open(data.decode(), "a") as log: log.write(name + "\\n")
     return size(name, data)
@@ -65,6 +68,12 @@ def test_a_report_holds_many_quick_files_or_one_slow_file(worker: Worker[int], t
 def test_a_file_that_is_gone_is_lost(worker: Worker[int], tmp_path: Path) -> None:
     worker.give([Job("gone", tmp_path / "gone"), Job("here", b"1")], 60)
     assert worker.pipe.recv() == [Lost("cannot be read: No such file or directory"), 1]
+
+
+def test_what_is_beside_a_file_comes_with_it(tasks: Any) -> None:
+    jobs = [Job("a", b"1"), Job("b", b"1", beside=b"beats"), Job("c", b"1", beside=b"")]
+    results = {job.name: result for job, result in run(iter(jobs), tasks.also, workers=1)}
+    assert results == {"a": b"nothing", "b": b"beats", "c": b""}
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def _of_files(path: Path, holds: Codec, bars: int, count: int, programs: Sequenc
             continue
         try:
             data = source.content if isinstance(source.content, bytes) else source.content.read_bytes()
-            music = reading(data, source.name)
+            music = reading(data, source.name, beats=source.beats)
             clips = [holds.decode(holds.encode(clip).tokens) for clip in _cut(music.score, bars)]
         except CodecError as error:
             skipped, last = skipped + 1, f"{source.name}: {error}"

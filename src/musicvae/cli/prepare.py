@@ -66,6 +66,7 @@ def command(
 
     SRC are folders of any depth, MIDI files (.mid, .midi, .kar, .rmi), Lakh piano rolls (.npz), and
     archives of these (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip), which are read without being unpacked.
+    Where a beat_midi.txt stands in the folder of a MIDI file, as in POP909, its beats and bars count.
 
     Of every song all voices are kept: the tracks of --programs (here 0-7 unless you choose others)
     together as its piano, each track of programs 0-31 as a melody and of 32-39 as a bass, and the drums.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -56,10 +57,18 @@ class Answer(NamedTuple):
 
 
 def read_packed(
-    read: Reader, name: str, data: bytes, *, steps_per_beat: int, programs: Collection[int], any_meter: bool
+    read: Reader,
+    name: str,
+    data: bytes,
+    beats: bytes | None = None,
+    *,
+    steps_per_beat: int,
+    programs: Collection[int],
+    any_meter: bool,
 ) -> Answer:
     """Read the content of a file with `read`, which is `musicvae.music.read_song` or takes its place."""
-    raw = hashlib.blake2b(data, digest_size=16).digest()
+    raw = hashlib.blake2b(data + (beats or b""), digest_size=16).digest()
+    read = read if beats is None else functools.partial(read, beats=beats)
     try:
         song = read(data, name, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter)
         return Answer(raw, pack(song, programs, any_meter))

@@ -167,7 +167,7 @@ class _Gathered(NamedTuple):
 
 def _gather(
     sources: Sequence[str | Path],
-    task: Callable[[str, bytes], Answer],
+    task: Callable[..., Answer],
     workers: int,
     seconds: float,
     progress: Callable[[Progress], None] | None,
@@ -188,7 +188,7 @@ def _gather(
             else:
                 if len(sources) == 1 and item.part and _sources.kind(sources[0]) == "archive":
                     total = round(len(origin) / item.part)
-                yield _workers.Job(item.name, item.content, len(origin) - 1)
+                yield _workers.Job(item.name, item.content, len(origin) - 1, item.beats)
         total = len(origin)
 
     best: dict[bytes, _Kept] = {}

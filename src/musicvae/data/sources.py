@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, Self
 
 from musicvae.errors import DataError
 from musicvae.music import looks_like_music
+from musicvae.music.beats import BEATS, LARGEST_BEATS, beats_beside
 
 __all__ = ["ARCHIVES", "LARGEST", "NOTHING", "Found", "Skipped", "check", "kind", "walk"]
 
@@ -53,6 +54,16 @@ class Found(NamedTuple):
     """Where it lies on disk, or, for a member of an archive, its bytes."""
     part: float | None = None
     """For a member of an archive, how much of the archive has been read, 0 to 1."""
+    beats: bytes | None = None
+    """What the `beat_midi.txt` in the same folder holds, if there is one; in an archive one that stands before it, or
+    right after it."""
+
+
+class _Beats(NamedTuple):
+    """A file of beats within an archive."""
+
+    name: str
+    content: bytes
 
 
 class Skipped(NamedTuple):
@@ -91,7 +102,7 @@ def check(sources: Sequence[str | Path]) -> None:
 def walk(sources: Sequence[str | Path]) -> Iterator[Found | Skipped]:
     """Go through the sources in the order given, folders in the order of their sorted names.
 
-    Lazy: nothing is read ahead, and of an archive one member at a time is held in memory. Hidden
+    Lazy: nothing is read ahead, and of an archive two members at a time are held in memory. Hidden
     files and folders (`.x`, `._x`, `__MACOSX`) and files that do not look like music are passed over
     in silence; whatever looks like music and cannot be read comes out as Skipped. A folder or a file
     is visited once, though it be given twice or linked to from within itself.
@@ -113,7 +124,7 @@ def walk(sources: Sequence[str | Path]) -> Iterator[Found | Skipped]:
                 elif status.st_size > LARGEST:
                     yield Skipped(name, number, _too_large(status.st_size))
                 else:
-                    yield Found(name, number, path)
+                    yield Found(name, number, path, beats=beats_beside(path))
             except OSError as error:
                 # A dangling link of another name is not ours; anything else may hide a folder of music.
                 if _is_ours(name) or not isinstance(error, FileNotFoundError):
@@ -138,11 +149,39 @@ def _open(path: Path, name: str, source: int) -> Iterator[Found | Skipped]:
     members = _zip(path, name, source) if name.lower().endswith(".zip") else _tar(path, name, source)
     count = 0
     try:
-        for member in members:
+        for member in _with_beats(members):
             yield member
             count += 1
     except _BROKEN as error:
         yield Skipped(name, source, f"is a broken archive ({_line(error)}). Kept {count} files of it")
+
+
+def _with_beats(members: Iterator[Found | Skipped | _Beats]) -> Iterator[Found | Skipped]:
+    """Give each file of an archive the beats that stand in its folder, before it or right after it."""
+    held: Found | None = None
+    beats: _Beats | None = None
+    try:
+        for item in members:
+            if isinstance(item, _Beats):
+                beats = item
+                held = _on(held, beats) if held else None
+                continue
+            if held:
+                yield held
+            held = _on(item, beats) if isinstance(item, Found) else None
+            if isinstance(item, Skipped):
+                yield item
+    except _BROKEN:
+        if held:
+            yield held
+        raise
+    if held:
+        yield held
+
+
+def _on(found: Found, beats: _Beats | None) -> Found:
+    here = beats is not None and PurePosixPath(beats.name).parent == PurePosixPath(found.name).parent
+    return found._replace(beats=beats.content) if beats and here else found
 
 
 class _Entry(tarfile.TarInfo):
@@ -158,7 +197,7 @@ class _Entry(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error or 'bad header'}; the archive is damaged or cut short") from None
 
 
-def _tar(path: Path, name: str, source: int) -> Iterator[Found | Skipped]:
+def _tar(path: Path, name: str, source: int) -> Iterator[Found | Skipped | _Beats]:
     with path.open("rb") as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
         begin = file.read(6)
@@ -175,7 +214,7 @@ def _tar(path: Path, name: str, source: int) -> Iterator[Found | Skipped]:
                 archive.members.clear()  # type: ignore[attr-defined]  # or tarfile remembers every header
 
 
-def _zip(path: Path, name: str, source: int) -> Iterator[Found | Skipped]:
+def _zip(path: Path, name: str, source: int) -> Iterator[Found | Skipped | _Beats]:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         for number, member in enumerate(members, 1):
@@ -192,13 +231,16 @@ def _zip(path: Path, name: str, source: int) -> Iterator[Found | Skipped]:
 
 def _member(
     opener: Callable[[], IO[bytes] | None], member: str, size: int, name: str, source: int
-) -> Iterator[Found | Skipped]:
-    """Read one member of an archive if it looks like music."""
+) -> Iterator[Found | Skipped | _Beats]:
+    """Read one member of an archive if it looks like music, or has the beats of some."""
     if any(_hidden(part) for part in PurePosixPath(member.replace("\\", "/")).parts):
         return
     full = _within(name, member)
     if _is_archive(member):
         yield Skipped(full, source, "is an archive within an archive; unpack the outer one first")
+    elif PurePosixPath(full).name == BEATS and (stream := opener()) is not None:
+        with stream:
+            yield _Beats(full, stream.read(LARGEST_BEATS + 1))
     elif not looks_like_music(member):
         return
     elif size > LARGEST:

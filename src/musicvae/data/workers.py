@@ -40,6 +40,8 @@ class Job(NamedTuple):
     content: Path | bytes
     tag: int = 0
     """Whatever the caller wants to know it by."""
+    beside: bytes | None = None
+    """What the task needs to know besides the file."""
     alone: bool = False
     """Set on the second try, after a worker died or hung that had it in hand."""
 
@@ -56,7 +58,7 @@ class Worker(Generic[T]):
     What comes over `pipe` are lists of results, in the order of the jobs; an empty one says that the process is ready.
     """
 
-    def __init__(self, task: Callable[[str, bytes], T], seconds: float, memory: int) -> None:
+    def __init__(self, task: Callable[..., T], seconds: float, memory: int) -> None:
         context = multiprocessing.get_context("spawn")  # fork and threads (tqdm, torch) do not mix
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, task, seconds, memory), daemon=True)
@@ -72,7 +74,9 @@ class Worker(Generic[T]):
         self.deadline = time.monotonic() + seconds
         with suppress(OSError):  # a dead worker is noticed when its pipe is read
             # Paths as text: a Path takes as long to send as a small file to open.
-            self.pipe.send([(j.name, j.content if isinstance(j.content, bytes) else str(j.content)) for j in batch])
+            self.pipe.send(
+                [(j.name, j.content if isinstance(j.content, bytes) else str(j.content), j.beside) for j in batch]
+            )
 
     def stop(self) -> int | None:
         """Kill the process and return its exit code."""
@@ -84,15 +88,15 @@ class Worker(Generic[T]):
 
 
 def run(
-    jobs: Iterator[Job], task: Callable[[str, bytes], T], *, workers: int, seconds: float = 60.0, memory: int = 2**30
+    jobs: Iterator[Job], task: Callable[..., T], *, workers: int, seconds: float = 60.0, memory: int = 2**30
 ) -> Generator[tuple[Job, T | Lost], None, None]:
     """Yield each job with `task(name, bytes)` or the reason why there is no result, in order of completion.
 
-    `task` must be picklable. A file on disk is read by the worker; the bytes of archive members are sent
-    to it, with at most HELD_BYTES of them alive at a time. A file that takes longer than `seconds`, or
-    that kills its worker, is Lost, once that has been tried with this file alone; one that needs more than
-    `memory` bytes meets a MemoryError (on Linux). Raises DataError if workers cannot start. Closing the
-    generator kills the workers.
+    Where a job has something `beside`, that is the task's third argument. `task` must be picklable. A file on
+    disk is read by the worker; the bytes of archive members are sent to it, with at most HELD_BYTES of them
+    alive at a time. A file that takes longer than `seconds`, or that kills its worker, is Lost, once that has
+    been tried with this file alone; one that needs more than `memory` bytes meets a MemoryError (on Linux).
+    Raises DataError if workers cannot start. Closing the generator kills the workers.
     """
     crew = _Crew(jobs, task, workers, seconds, memory)
     try:
@@ -108,9 +112,7 @@ def run(
 class _Crew(Generic[T]):
     """The workers, and the batches of jobs that wait for them."""
 
-    def __init__(
-        self, jobs: Iterator[Job], task: Callable[[str, bytes], T], size: int, seconds: float, memory: int
-    ) -> None:
+    def __init__(self, jobs: Iterator[Job], task: Callable[..., T], size: int, seconds: float, memory: int) -> None:
         self.jobs, self.size, self.seconds = jobs, size, seconds
         self.start: Callable[[], Worker[T]] = lambda: Worker(task, seconds, memory)
         self.workers: list[Worker[T]] = []
@@ -216,7 +218,7 @@ def _no_start(code: int | None) -> str:
 # Below: what runs in the worker.
 
 
-def _serve(pipe: Connection, task: Callable[[str, bytes], Any], seconds: float, memory: int) -> None:
+def _serve(pipe: Connection, task: Callable[..., Any], seconds: float, memory: int) -> None:
     """Report that we are there, then read batches until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _limit(memory)
@@ -229,9 +231,9 @@ def _serve(pipe: Connection, task: Callable[[str, bytes], Any], seconds: float, 
             batch = pipe.recv()
             results: list[Any] = []
             due = time.monotonic() + REPORT_SECONDS
-            for name, content in batch:
+            for name, content, beside in batch:
                 alarm(int(seconds) + 30)  # the parent kills earlier; this is for when it is gone
-                results.append(_attempt(task, name, content))
+                results.append(_attempt(task, name, content, beside))
                 alarm(0)
                 if time.monotonic() > due:
                     pipe.send(results)
@@ -242,12 +244,12 @@ def _serve(pipe: Connection, task: Callable[[str, bytes], Any], seconds: float, 
         return
 
 
-def _attempt(task: Callable[[str, bytes], Any], name: str, content: str | bytes) -> Any:
+def _attempt(task: Callable[..., Any], name: str, content: str | bytes, beside: bytes | None) -> Any:
     try:
         if isinstance(content, str):
             with open(content, "rb", buffering=0) as file:  # noqa: PTH123  # pathlib and a buffer take three times as long
                 content = file.read()
-        return task(name, content)
+        return task(name, content) if beside is None else task(name, content, beside)
     except OSError as error:
         return Lost(f"cannot be read: {error.strerror or error}")
     except MemoryError:

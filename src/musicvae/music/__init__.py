@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from musicvae.errors import MusicVAEError, ReadError
+from musicvae.music.beats import beats_beside, onto_beats, read_beats
 from musicvae.music.raw import RawNotes
 from musicvae.music.score import GRIDS, PARTS, Change, Reading, Report, Score
 from musicvae.music.song import PIANO, Song, Voice, read_parts, song_of
@@ -63,11 +64,20 @@ def read(
     `piano` are all tracks of its programs together, `drums` all drum tracks together, `melody` and `bass` one track
     each, that which sounds in most bars. `programs` are General MIDI programs (0–127): they replace those of piano
     (0–7) and melody (0–31); a bass is always of 32–39. See `musicvae.music.quantize.place` for the grid, the meter and
-    `any_meter`. Raises ReadError for a file that cannot be read or has notes of none of the parts; a part that is
-    absent beside others is reported.
+    `any_meter`. Where a `beat_midi.txt` stands beside the file, its beats count (see `musicvae.music.beats`). Raises
+    ReadError for a file that cannot be read or has notes of none of the parts; a part that is absent beside others is
+    reported.
     """
     data, source = _content(path)
-    return read_bytes(data, source, parts=parts, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter)
+    return read_bytes(
+        data,
+        source,
+        parts=parts,
+        steps_per_beat=steps_per_beat,
+        programs=programs,
+        any_meter=any_meter,
+        beats=beats_beside(path),
+    )
 
 
 def read_bytes(
@@ -78,14 +88,19 @@ def read_bytes(
     steps_per_beat: int = 4,
     programs: Collection[int] | None = None,
     any_meter: bool = False,
+    beats: bytes | None = None,
 ) -> Reading:
-    """Read the content of a file, as `read` does; `source` is its name in reports and errors."""
+    """Read the content of a file, as `read` does; `source` is its name in reports and errors.
+
+    `beats` is the content of the `beat_midi.txt` beside it, if there is one.
+    """
     return _reading(
         data,
         source,
         lambda raw: read_parts(
             raw, source, parts, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter
         ),
+        beats=beats,
     )
 
 
@@ -96,19 +111,21 @@ def read_song(
     steps_per_beat: int = 4,
     programs: Collection[int] = PIANO,
     any_meter: bool = False,
+    beats: bytes | None = None,
 ) -> Song:
     """Read every voice of the content of a file; `source` is its name in the report and in errors.
 
     First all tracks of `programs` together as the piano; then each track of programs 0–31 as a melody and of 32–39 as
     a bass, in the order of the file (so a piano is a melody, too, as in the paper); then each drum track. Voices
     without notes in the stretch that is kept are left out; notes of other programs are counted in the report. The grid
-    and the meter are those of `musicvae.music.quantize.place`, for all voices together. Raises ReadError for a file
-    that cannot be read or has no voice.
+    and the meter are those of `musicvae.music.quantize.place`, for all voices together; `beats` as in `read_bytes`.
+    Raises ReadError for a file that cannot be read or has no voice.
     """
     return _reading(
         data,
         source,
         lambda raw: song_of(raw, source, steps_per_beat=steps_per_beat, programs=programs, any_meter=any_meter),
+        beats=beats,
     )
 
 
@@ -118,7 +135,7 @@ def read_raw(path: str | Path | bytes, *, published: bool = False) -> RawNotes:
     With `published` a MIDI file is read note by note as the published implementation does. Raises ReadError.
     """
     data, source = (path, "music") if isinstance(path, bytes) else _content(path)
-    return _reading(data, source, lambda raw: raw, published)
+    return _reading(data, source, lambda raw: raw, published=published)
 
 
 def _content(path: str | Path) -> tuple[bytes, str]:
@@ -139,7 +156,9 @@ def _content(path: str | Path) -> tuple[bytes, str]:
         raise ReadError(source, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _reading(data: bytes, source: str, make: Callable[[RawNotes], T], published: bool = False) -> T:
+def _reading(
+    data: bytes, source: str, make: Callable[[RawNotes], T], *, published: bool = False, beats: bytes | None = None
+) -> T:
     """Return what `make` makes of the notes in the content of a file; whatever goes wrong is one line."""
     if len(data) > MAX_BYTES:
         raise ReadError(source, f"is larger than {MAX_BYTES // 2**20} MB; music files are not")
@@ -154,7 +173,8 @@ def _reading(data: bytes, source: str, make: Callable[[RawNotes], T], published:
             return make(read_published(data, source))
         from musicvae.music.midi import read_midi  # loads symusic
 
-        return make(read_midi(data, source))
+        raw = read_midi(data, source)
+        return make(raw if beats is None else onto_beats(raw, read_beats(beats, source)))
     except MusicVAEError:
         raise
     except _DAMAGE as error:
