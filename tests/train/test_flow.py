@@ -67,6 +67,15 @@ def test_the_same_seed_fits_the_same():
     assert all(np.array_equal(w, two[name]) for name, w in one.items())
 
 
+def test_half_precision_learns_the_same():
+    mu = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32) ** 3
+    data = Posteriors(mu, np.full_like(mu, 0.2))
+    full, half = (fit_flow(data, data, hidden=16, blocks=2, steps=150, precision=p) for p in ("float32", "bfloat16"))
+    assert any(not np.array_equal(w, half[0][name]) for name, w in full[0].items())
+    assert half[1]["error"] == pytest.approx(full[1]["error"], rel=0.03)
+    assert all(w.dtype == np.float32 for w in half[0].values())
+
+
 def test_half_precision_is_written_and_read(tmp_path):
     _, flow = random_flow()
     write_flow(tmp_path, flow.weights, {"steps": 3})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Clips",
     "attributes",
+    "computing",
     "drawing",
     "model_option",
     "output",
@@ -67,6 +68,24 @@ def precision(command: F) -> F:
         show_default=True,
         help="What notes are drawn with: int8 is about twice as fast, and used where the model's card measures it.",
     )(command)
+
+
+def computing(command: F) -> F:
+    """Add --device and --precision of what is learned."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda or cuda:1. Under torchrun each process takes a GPU of its own.",
+    )(
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+            help="bfloat16 computes the network in half precision; auto does where the machine has it.",
+        )(command)
+    )
 
 
 def temperature(default: float) -> Callable[[F], F]:

@@ -25,6 +25,7 @@ HELD_OUT = 2048
 @click.option("--hidden", type=click.IntRange(min=1), default=384, show_default=True, help="Units of a layer.")
 @click.option("--blocks", type=click.IntRange(min=1), default=3, show_default=True, help="Pairs of layers.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all that is drawn.")
+@options.computing
 @click.option("--dry-run", is_flag=True, help="Print how well it fits, leave the model as it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON on standard output.")
 def command(
@@ -35,6 +36,8 @@ def command(
     hidden: int,
     blocks: int,
     seed: int,
+    device: str,
+    precision: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -73,6 +76,8 @@ def command(
         blocks=blocks,
         steps=steps,
         seed=seed,
+        device=device,
+        precision=precision,
         progress=lambda step, total, _: show(step, total),
     )
     facts = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from musicvae.cli import options
 from musicvae.config import Config, docs, override
 from musicvae.errors import MissingExtraError
 from musicvae.presets import PRESETS, preset
@@ -57,19 +58,7 @@ class _Command(click.Command):
     help="Begin a new run with the weights of another run or of a model; the number of bars may differ.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, if there is one.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:1. Under torchrun each process takes a GPU of its own.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
-    default="auto",
-    show_default=True,
-    help="bfloat16 computes the network in half precision; auto does where the machine has it.",
-)
+@options.computing
 @click.option(
     "--sample-every",
     type=click.IntRange(min=0),

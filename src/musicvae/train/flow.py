@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from musicvae.runtime.flow import TIMES, gaussian
+from musicvae.train.device import autocast, choose_device, half_precision
 
 __all__ = ["Posteriors", "Velocity", "fit_flow"]
 
@@ -79,26 +80,34 @@ def fit_flow(
     blocks: int = 3,
     steps: int = 10_000,
     seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
     progress: Callable[[int, int, float], None] = lambda step, total, loss: None,
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """Fit a flow to the posteriors of clips.
 
-    `progress` is called with the step, of how many, and the loss. Returns the weights by name, and of the fit the mean
+    `device` and `precision` are those of `musicvae train`; what is reported is measured in float32. `progress` is
+    called with the step, of how many, and the loss. Returns the weights by name, and of the fit the mean
     squared error of velocities on the clips and on those `held_out`, which of N(0, I) would be π / 2.
     """
     mu, sigma = posteriors
+    place = choose_device(device)
+    amp = half_precision(place, precision)
     torch.manual_seed(seed)
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator(place).manual_seed(seed)
     mean, deviation = mu.mean(axis=0), np.sqrt(mu.var(axis=0) + (sigma**2).mean(axis=0)).clip(1e-3)
     clips = [torch.from_numpy(((mu - mean) / deviation).astype(np.float32)), torch.from_numpy(sigma / deviation)]
     others = [torch.from_numpy(((held_out.mu - mean) / deviation).astype(np.float32))]
     others.append(torch.from_numpy(held_out.sigma / deviation))
-    model = Velocity(mu.shape[1], hidden, blocks)
+    clips, others = ([part.to(place) for part in parts] for parts in (clips, others))
+    model = Velocity(mu.shape[1], hidden, blocks).to(place)
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.Adam(model.parameters(), LR)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(1, steps + 1):
-        loss = _loss(model, clips, torch.randint(len(mu), (BATCH,), generator=rng), rng)
+        rows = torch.randint(len(mu), (BATCH,), generator=rng, device=place)
+        with autocast(place, amp):
+            loss = _loss(model, clips, rows, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -111,8 +120,8 @@ def fit_flow(
             progress(step, steps, loss.item())
     model.load_state_dict(average)
     with torch.no_grad():
-        errors = [float(_loss(model, part, torch.arange(len(part[0])), rng)) for part in (clips, others)]
-    weights = {name: p.numpy() for name, p in average.items()}
+        errors = [float(_loss(model, part, torch.arange(len(part[0]), device=place), rng)) for part in (clips, others)]
+    weights = {name: p.cpu().numpy() for name, p in average.items()}
     weights |= {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
     return weights, {"error": errors[0], "error_held_out": errors[1]}
 
@@ -120,9 +129,9 @@ def fit_flow(
 def _loss(model: Velocity, clips: list[Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
     """Mean squared error of velocities at random times on straight ways from noise to latent vectors."""
     mu, sigma = (part[rows] for part in clips)
-    end = mu + sigma * torch.randn(mu.shape, generator=rng)
-    begin = torch.randn(mu.shape, generator=rng)
-    time = torch.rand(len(mu), generator=rng)
+    end = mu + sigma * torch.randn(mu.shape, generator=rng, device=mu.device)
+    begin = torch.randn(mu.shape, generator=rng, device=mu.device)
+    time = torch.rand(len(mu), generator=rng, device=mu.device)
     found = model(torch.lerp(begin, end, time[:, None]), time)
     error: Tensor = (found - (end - begin)).square().mean()
     return error
