@@ -169,3 +169,11 @@ def test_everything_that_is_asked_for_is_pinned():
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     names = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in wanted} - {"musicvae"}
     assert names <= set(re.findall(r"^([\w-]+)==", pins, re.MULTILINE))
+
+
+def test_the_documents_tell_what_was_measured():
+    """Tables and sentences of figures stand as docs/figures.py makes them of the models' files and kept outputs."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "figures.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "nothing to fill\n"), done.stdout + done.stderr
