@@ -309,6 +309,18 @@ def copying() -> str:
     )
 
 
+def novel() -> str:
+    """Return the same in a sentence."""
+    told = []
+    for model in reversed(MODELS):
+        own, held_out = (load(f"report-{model}")["novelty"][who] for who in ("model", "held_out"))
+        told.append(
+            f"{own['above']} of {own['clips']} clips of `{model}` have a longer one than is usual in songs that it "
+            f"never saw (of which {held_out['above']} of {held_out['clips']} have)"
+        )
+    return _text("Of the longest run of notes that a clip shares with a training song:", f"{'; '.join(told)}.")
+
+
 def attributes() -> str:
     """Return the tables of the attribute vectors of the bundled models, as `musicvae attributes` prints them."""
     told = []
@@ -322,7 +334,7 @@ def attributes() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    block.__name__: block for block in (accuracy, copies, bands, draws, prior, overlap, copying, attributes)
+    block.__name__: block for block in (accuracy, copies, bands, draws, prior, overlap, copying, novel, attributes)
 }
 
 

@@ -32,9 +32,15 @@ _PIANO = {
     "piano-2bar-small": Config(
         model=replace(_SMALL, bars=2), loss=LossConfig(free_bits=48), train=TrainConfig(batch=128, lr=2e-3)
     ),
-    "piano-16bar": Config(model=_PIANO_16, loss=_LITTLE, train=TrainConfig(batch=16, transpose_down=0, transpose_up=0)),
+    "piano-16bar": Config(
+        model=_PIANO_16,
+        loss=replace(_LITTLE, beta=0.06),
+        train=TrainConfig(batch=16, transpose_down=0, transpose_up=0, duration_weight=0.5, velocity_weight=0.25),
+    ),
     "piano-2bar": Config(
-        model=_PIANO_2, loss=replace(_LITTLE, beta=0.01), train=TrainConfig(transpose_down=0, transpose_up=0)
+        model=_PIANO_2,
+        loss=replace(_LITTLE, beta=0.015),
+        train=TrainConfig(transpose_down=0, transpose_up=0, duration_weight=1.4),
     ),
     "piano-2bar-tiny": Config(
         model=_TINY, loss=LossConfig(free_bits=8), train=TrainConfig(batch=16, validation_clips=64)

@@ -163,6 +163,11 @@ def test_a_model_card_has_the_section(toy_config, data):
     assert "\n".join(data_section(facts, ("piano",))) in text
     assert "melody: notes a bar" not in text
     assert "may claim" not in model_card("toy", config, trained, None)
+    assert "\nSeed 0; batches of" in text
+    # The settings that are told are those of the last run, whose weights began with those of another.
+    twice = model_card("toy", config, {**trained, "init": {"run": "r", **trained}}, None)
+    assert "\nThe last of them: seed 0; batches of" in twice
+    assert [line[:2] for line in twice.splitlines() if "steps in" in line] == ["1.", "2."]
 
 
 def test_sources_are_those_of_songs_tsv(data):

@@ -149,7 +149,7 @@ def _training(config: Config, trained: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"Seed {train.seed}; batches of {train.batch} clips, {moved if train.transpose_down or train.transpose_up else 'as they are'}; Adam, "
+        f"{'The last of them: seed' if len(stages) > 1 else 'Seed'} {train.seed}; batches of {train.batch} clips, {moved if train.transpose_down or train.transpose_up else 'as they are'}; Adam, "
         f"learning rate {train.lr:g} to {train.lr_min:g} ({train.lr_schedule}); β {beta}, {loss.free_bits:g} free bits.",
         "",
     ]

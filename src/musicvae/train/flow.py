@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from musicvae.runtime.flow import TIMES, gaussian
+from musicvae.runtime.flow import TIMES, TINY, TOLD, gaussian
 from musicvae.train.device import autocast, choose_device, half_precision
 
 __all__ = ["Posteriors", "Velocity", "fit_flow"]
@@ -21,6 +21,8 @@ LR = 1e-3
 AVERAGE = 0.999
 """The weights kept are averages over some 1,000 steps."""
 EVERY = 50
+GAINS = 64
+"""Units between what is told of a point and the two numbers by which all of its velocity is scaled."""
 
 
 class Posteriors(NamedTuple):
@@ -33,42 +35,50 @@ class Posteriors(NamedTuple):
 
 
 class Block(nn.Module):
-    """A residual block that is told the time."""
+    """A residual block that is told the time and the size."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.up = nn.Linear(hidden, hidden)
-        self.time = nn.Linear(2 * TIMES, hidden)
+        self.time = nn.Linear(TOLD, hidden)
         self.down = nn.Linear(hidden, hidden)
         nn.init.zeros_(self.down.weight)
         nn.init.zeros_(self.down.bias)
 
     def forward(self, h: Tensor, told: Tensor) -> Tensor:
-        """Points (B, H), their times (B, E) → (B, H)."""
+        """Points (B, H), what is told of them (B, E) → (B, H)."""
         wide = self.up(functional.layer_norm(h, h.shape[-1:])) + self.time(told)
         result: Tensor = h + self.down(functional.silu(wide))
         return result
 
 
 class Velocity(nn.Module):
-    """How fast points (B, Z) move at times (B,)."""
+    """How fast points (B, Z) move at times (B,): see `musicvae.runtime.flow.Flow.velocity`, which computes the same."""
 
     def __init__(self, z: int, hidden: int, blocks: int) -> None:
         super().__init__()
         self.into = nn.Linear(z, hidden)
         self.blocks = nn.ModuleList(Block(hidden) for _ in range(blocks))
-        self.out = nn.Linear(hidden, z)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.shift = nn.Linear(hidden, z)
+        self.stretch = nn.Linear(hidden, z)
+        self.told = nn.Linear(TOLD, GAINS)
+        self.gains = nn.Linear(GAINS, 2)
+        for last in (self.shift, self.stretch, self.gains):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """(B, Z), (B,) → (B, Z)."""
         turns = torch.pi * time[:, None] * torch.arange(1, TIMES + 1, device=x.device)
-        told = torch.cat([turns.sin(), turns.cos()], dim=1)
+        size = x.square().mean(dim=1) / (time**2 + (1 - time) ** 2)
+        told = torch.cat([turns.sin(), turns.cos(), 2 * torch.log(size + TINY)[:, None]], dim=1)
         h = self.into(x)
         for block in self.blocks:
             h = block(h, told)
-        result: Tensor = self.out(functional.layer_norm(h, h.shape[-1:])) + gaussian(time)[:, None] * x
+        h = functional.layer_norm(h, h.shape[-1:])
+        gains = self.gains(functional.silu(self.told(told)))
+        stretch = gaussian(time)[:, None] + gains[:, 1:] + self.stretch(h)
+        result: Tensor = gains[:, :1].exp() * self.shift(h) + stretch * x
         return result
 
 
