@@ -17,6 +17,8 @@ class Field:
     """How many values it takes: 0 to size − 1."""
     binary: bool = False
     """Whether the value is a set, each bit of it a member; the encoder is then shown the bits."""
+    amount: bool = False
+    """Whether the value says how much, so that the middle of what is likely is a better guess than the likeliest."""
 
     @property
     def cells(self) -> int:

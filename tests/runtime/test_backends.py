@@ -210,7 +210,10 @@ def test_int8_is_near_float32(rounded):
     before = rng.integers(0, spec.sizes, (len(row), len(spec.sizes)))
     noise = np.zeros((len(row), sum(spec.sizes)), np.float32)
     for _ in range(4):
-        (slot, state_a, a), (_, _, b) = (x.step(before, row, state, noise, 0.0) for x in (exact, int8))
+        (slot, state_a, a), (other, _, b) = (x.step(before, row, state, noise, 0.0) for x in (exact, int8))
+        same = (slot == other).all(axis=1)  # what is impossible in a slot follows from what was drawn before in it
+        assert same.mean() > 0.7
+        a, b = a[same], b[same]
         real = a > -1e8
         assert (real == (b > -1e8)).all()
         error = np.sqrt(np.mean((a - b)[real] ** 2)) / a[real].std()

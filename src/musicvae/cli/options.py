@@ -95,7 +95,8 @@ def temperature(default: float) -> Callable[[F], F]:
         type=click.FloatRange(min=0),
         default=default,
         show_default=True,
-        help="How freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own distribution.",
+        help="How freely notes are drawn: 0 takes the likeliest (of durations the middle one), 1 draws from the "
+        "model's own distribution.",
     )
 
 

@@ -36,7 +36,7 @@ class PianoCodec:
                     (
                         Field("position", self.steps_per_bar + 1),
                         Field("pitch", config.pitch_high - config.pitch_low + 1),
-                        Field("duration", self.max_duration),
+                        Field("duration", self.max_duration, amount=True),
                         Field("velocity", config.velocity_bins),
                     ),
                 ),

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from musicvae.tokens import Field
 
-__all__ = ["SlotEmbedding", "begin_with_nothing", "sum_"]
+__all__ = ["SlotEmbedding", "begin_with_nothing", "draw", "sum_"]
 
 
 class SlotEmbedding(nn.Module):
@@ -24,6 +24,7 @@ class SlotEmbedding(nn.Module):
         super().__init__()
         self.sizes = tuple(field.size for field in fields)
         self.bits = tuple(bits and field.binary for field in fields)
+        self.amounts = tuple(field.amount for field in fields)
         self.one_hot = width == 0
         self.tables = nn.ModuleList() if self.one_hot else nn.ModuleList(nn.Embedding(n + 1, width) for n in self.sizes)
         for table in self.tables:
@@ -45,6 +46,19 @@ class SlotEmbedding(nn.Module):
         places = 2 ** torch.arange(size.bit_length() - 1, device=values.device)
         members = torch.div(values[..., None], places, rounding_mode="floor") % 2
         return torch.cat([members, (values == 0)[..., None].long()], dim=-1).float()
+
+
+def draw(logits: Tensor, noise: Tensor, amount: bool) -> Tensor:
+    """Draw the values (n, 1) of a field from its logits (n, V) and temperature · standard Gumbel noise (n, V).
+
+    Where there is no noise it is the likeliest value, and of an amount the median: of two lengths that are about as
+    likely the likeliest may be far off, which is heard.
+    """
+    likeliest = (logits + noise).argmax(dim=-1, keepdim=True)
+    if not amount:
+        return likeliest
+    median = (logits.softmax(dim=-1).cumsum(dim=-1) < 0.5).sum(dim=-1, keepdim=True)
+    return torch.where(noise.abs().amax(dim=-1, keepdim=True) == 0, median, likeliest)
 
 
 def begin_with_nothing(*layers: nn.Linear) -> None:

@@ -26,7 +26,7 @@ from torch.nn import functional
 from musicvae.config import ModelConfig
 from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars, send
 from musicvae.model.roll import Cells, NoteHints, SlotHints
-from musicvae.model.slots import SlotEmbedding, begin_with_nothing, sum_
+from musicvae.model.slots import SlotEmbedding, begin_with_nothing, draw, sum_
 from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["MusicVAE", "Output", "PackedLogits"]
@@ -292,8 +292,8 @@ class Decoder(nn.Module):
         for field, x in enumerate(self.heads.inputs(h, row, before)):
             logits = self.logits(field, x, slot, before, tables, rows, number)
             seen.append(logits)
-            perturbed = logits + temperature * noise[:, used : used + logits.shape[1]]
-            slot = torch.cat([slot, perturbed.argmax(dim=-1, keepdim=True)], dim=-1)
+            own = temperature * noise[:, used : used + logits.shape[1]]
+            slot = torch.cat([slot, draw(logits, own, self.embedding.amounts[field])], dim=-1)
             used += logits.shape[1]
         return slot, state, torch.cat(seen, dim=-1)
 
@@ -386,7 +386,7 @@ class MusicVAE(nn.Module):
 
         before (n, F) is the slot before (vocabulary sizes in front of the first), row and state as from `start`,
         noise (n, ΣV) standard Gumbel, temperature () ≥ 0. A field is argmax(logits + temperature · noise), which
-        is a draw from softmax(logits / temperature), and the likeliest value where the temperature is 0.
+        is a draw from softmax(logits / temperature), and the likeliest value (of an amount the median) where it is 0.
         Returns slot (n, F), state, and the logits of all fields (n, ΣV) before the noise.
         """
         decoders = self.streams()

@@ -113,8 +113,9 @@ class Model:
     ) -> list[Score]:
         """Draw `n` new clips from the prior (see `prior`), moved along attribute vectors if asked (see `move`).
 
-        `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest, 1 draws from the model's own
-        distribution. `tempo` is in quarter notes a minute: the model knows steps, not seconds.
+        `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest (of durations the middle
+        one of what is likely), 1 draws from the model's own distribution. `tempo` is in quarter notes a minute: the
+        model knows steps, not seconds.
         """
         _not_negative(n=n, seed=seed)
         if not n:

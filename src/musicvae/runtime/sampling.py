@@ -63,9 +63,9 @@ def draw_tokens(
 ) -> NDArray[np.int64]:
     """Decode z (B, Z) into tokens (B, U, S, F), the model fed with its own output.
 
-    With `temperature` 0 each field is its likeliest value and `noise` is not used; above 0 each clip draws from its own
-    generator of `noise` (B), and only from that one: a clip does not depend on its neighbours. Each clip may have a
-    temperature (B,) of its own.
+    With `temperature` 0 each field is its likeliest value (of an amount the median) and `noise` is not used; above 0
+    each clip draws from its own generator of `noise` (B), and only from that one: a clip does not depend on its
+    neighbours. Each clip may have a temperature (B,) of its own.
     """
     spec, U, S = backend.spec, backend.config.bars, backend.spec.slots
     width = sum(spec.sizes)
