@@ -70,8 +70,10 @@ def test_temperature(model):
     assert model.decode(z, seed=1) == model.decode(z, seed=2) == model.decode(z, temperature=0)
     assert model.decode(z, temperature=1, seed=1) == model.decode(z, temperature=1, seed=1)
     assert model.decode(z, temperature=1, seed=1) != model.decode(z, temperature=1, seed=2)
+    # Just above 0 noise decides nothing, and all fields are the likeliest; at 0 durations are in the middle.
     near = model.decode(z, temperature=1e-6, seed=1)
-    assert near == model.decode(z)
+    assert near == model.decode(z, temperature=1e-6, seed=2)
+    assert (near == model.decode(z)) != ("piano" in model.codec.parts)
 
 
 def test_clips_of_one_z_are_one(model):
