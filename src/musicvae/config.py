@@ -205,7 +205,7 @@ class TrainConfig:
     """Most semitones that a clip is moved down, drawn anew each time; never so far that a note leaves the range."""
     transpose_up: int = 6
     """Most semitones that a clip is moved up."""
-    duration_weight: float = 1.15
+    duration_weight: float = 1.4
     """Piano with a roll: how much the principal components make of durations, where an onset has 1. More brings
     durations back better, and onsets less well."""
     velocity_weight: float = 0.2

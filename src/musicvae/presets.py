@@ -40,7 +40,7 @@ _PIANO = {
     "piano-2bar": Config(
         model=_PIANO_2,
         loss=replace(_LITTLE, beta=0.015),
-        train=TrainConfig(transpose_down=0, transpose_up=0, duration_weight=1.4),
+        train=TrainConfig(transpose_down=0, transpose_up=0),
     ),
     "piano-2bar-tiny": Config(
         model=_TINY, loss=LossConfig(free_bits=8), train=TrainConfig(batch=16, validation_clips=64)

@@ -76,7 +76,7 @@ def computing(command: F) -> F:
         "--device",
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda or cuda:1. Under torchrun each process takes a GPU of its own.",
+        help="auto, cpu, cuda or cuda:1; auto is a GPU where there is one.",
     )(
         click.option(
             "--precision",

@@ -85,7 +85,7 @@ def command(
     Ctrl-C saves and stops; --resume goes on, with the run's own settings and what --set changes of them. Figures go to
     metrics.jsonl, new clips to samples/ in the run's folder.
 
-    Several GPUs train one model under torchrun, each on train.batch clips of every step:
+    Several GPUs train one model under torchrun, a process each, on train.batch clips of every step each:
     torchrun --standalone --nproc-per-node 2 -m musicvae train DATA -o RUN. Several machines must all see both folders.
     """
     try:
