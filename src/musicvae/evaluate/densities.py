@@ -95,6 +95,7 @@ def figures(first: Spread, second: Spread) -> Figures:
     the distances in each bin (KL may be infinite), and there is no KL as published. NaN of nothing.
     """
     distance, stats = scipy()
+    first, second = first._replace(width=1.0), second._replace(width=1.0)  # in bins no square is too small for a float
     if not first.counts.any() or not second.counts.any():
         return Figures(*[float("nan")] * 4)
     if single(first) or single(second):
@@ -109,13 +110,14 @@ def figures(first: Spread, second: Spread) -> Figures:
 
 def curves(real: Spread, generated: Spread, inter: Spread) -> tuple[Density, tuple[float, float, float]]:
     """Return the densities of three sets of distances on one grid, and their bandwidths (0 where there is none)."""
-    spreads = (real, generated, inter)
+    unit = real.width
+    spreads = [s._replace(width=1.0) for s in (real, generated, inter)]
     proper = [s for s in spreads if not single(s)]
     x, found = _on_one_grid(proper) if proper else (np.linspace(0, 1, GRID[0]), [])
     remaining = iter(zip(found, bandwidths(proper), strict=True))
     rows = [(np.zeros(len(x)), 0.0) if single(s) else next(remaining) for s in spreads]
     (a, h_a), (b, h_b), (c, h_c) = rows
-    return Density(x, a, b, c), (h_a, h_b, h_c)
+    return Density(x * unit, a / unit, b / unit, c / unit), (h_a * unit, h_b * unit, h_c * unit)
 
 
 def bandwidths(spreads: Sequence[Spread]) -> list[float]:
