@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,7 +16,9 @@ from click.testing import CliRunner
 from musicvae.cli import musicvae
 from musicvae.codecs import codec
 from musicvae.config import SHIFT_DIMENSIONS, Config, ModelConfig, from_dict, to_dict
+from musicvae.data.dataset import Dataset
 from musicvae.errors import ConfigError
+from musicvae.evaluate.posteriors import posteriors
 from musicvae.model import MusicVAE, music_vae
 from musicvae.presets import PRESETS, PUBLISHED, preset
 from musicvae.runtime.engine import load
@@ -194,3 +197,17 @@ def test_every_preset_from_data_to_a_clip(name, toy_data, toy_band_data, tmp_pat
     clips = model.sample(2, seed=3)
     assert [c.bars for c in clips] == [config.model.bars] * 2
     assert isinstance(clips[0].save(Path(tmp_path) / "x.mid"), Path)
+    learnt = Dataset(data).clips("train", model.codec, model.bars)
+    mu, sigma = (np.concatenate(part) for part in list(zip(*posteriors(model.backend, learnt, 4096), strict=True))[1:])
+    free = slice(SHIFT_DIMENSIONS if config.model.key == "common" else 0, None)  # the others tell the key
+    np.testing.assert_allclose(mu.mean(axis=0)[free], 0, atol=0.02)
+    np.testing.assert_allclose((mu.var(axis=0) + np.square(sigma).mean(axis=0))[free], 1, rtol=0.02)
+    assert f"mean 0 and variance 1 over {len(mu):,} training clips" in (out / "README.md").read_text(encoding="utf-8")
+    away = tmp_path / "away"  # a run whose data set is elsewhere is exported as it is
+    record = json.loads((run / "run.json").read_text())
+    record["data"]["folder"] = str(tmp_path / "nowhere")
+    (run / "run.json").write_text(json.dumps(record))
+    result = CliRunner().invoke(musicvae, ["export", str(run), "-o", str(away)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "The latent space is as the training left it" in result.output
+    assert "mean 0 and variance 1" not in (away / "README.md").read_text(encoding="utf-8")

@@ -54,6 +54,11 @@ def model_card(
             " Clips are transposed into one key and register before they are encoded, and back after they are decoded."
             if model.key == "common"
             else ""
+        )
+        + (
+            f" Latent dimensions have mean 0 and variance 1 over {trained['standardised']:,} training clips."
+            if trained.get("standardised")
+            else ""
         ),
         "",
         *_data(trained["data"], trained["clips"], parts),

@@ -25,14 +25,14 @@ from torch.nn import functional
 
 from musicvae.config import ModelConfig
 from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars, send
+from musicvae.model.moments import Moments
 from musicvae.model.roll import Cells, NoteHints, SlotHints
 from musicvae.model.slots import SlotEmbedding, begin_with_nothing, draw, sum_
 from musicvae.tokens import Field, TokenSpec
 
 __all__ = ["MusicVAE", "Output", "PackedLogits"]
 
-_IMPOSSIBLE = -1e9
-"""Logit of a value that the order of the slots rules out; finite, so that 0 · it is 0."""
+_IMPOSSIBLE = -1e9  # logit of a value that the order of the slots rules out; finite, so that 0 · it is 0
 
 
 class PackedLogits(NamedTuple):
@@ -157,9 +157,7 @@ class Heads(nn.Module):
             return
         self.hidden = nn.Linear(hidden + given, width * len(sizes))
         self.before = nn.ModuleList(nn.Embedding(size + 1, width * len(sizes)) for size in sizes)
-        self.slot = nn.ModuleList(
-            nn.ModuleList(nn.Embedding(size, width) for size in sizes[:f]) for f in range(len(sizes))
-        )
+        self.slot = nn.ModuleList(nn.ModuleList(nn.Embedding(n, width) for n in sizes[:f]) for f in range(len(sizes)))
         for table in (*self.before.modules(), *self.slot.modules()):
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.1)
@@ -307,6 +305,7 @@ class MusicVAE(nn.Module):
         self.spec, self.config = spec, config
         self.groups = groups if spec.end is not None else 1
         self.encoder = Encoder(spec, config)
+        self.moments = Moments(config.z)
         self.conductor = Conductor(config, spec.cells) if config.decoder == "hierarchical" else None
         streams = [stream.fields for stream in spec.streams]
         if self.conductor is None:  # one decoder for all voices, as the published flat trio
@@ -330,7 +329,7 @@ class MusicVAE(nn.Module):
     def encode(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, U, S, F), lengths (B, U) → mu (B, Z), sigma (B, Z)."""
         mu, sigma = self.encoder(tokens, lengths, self.groups)
-        return mu.float(), sigma.float()
+        return self.moments.outside(mu.float(), sigma.float())
 
     def decode(self, z: Tensor, tokens: Tensor, lengths: Tensor, fed: Tensor | None = None) -> PackedLogits:
         """Teacher-forced logits of the tokens (B, U, S, F) under z (B, Z); fed (B, U, S, F) as in `forward`."""
@@ -352,6 +351,7 @@ class MusicVAE(nn.Module):
 
     def rows(self, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Z (B, Z) → what each row is decoded from: given (N, C), and the cells of each stream (N, ·)."""
+        z = self.moments.inside(z)
         if self.conductor is None:
             return z, [z[:, :0]]
         given, cells = self.conductor(z)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 
 from musicvae.codecs import codec
@@ -24,7 +25,7 @@ from musicvae.runtime.sampling import Backend
 from musicvae.runtime.tensorflow import read_checkpoint
 from musicvae.runtime.torch import load_network
 
-__all__ = ["TOLERANCE", "import_checkpoint", "write_bundle"]
+__all__ = ["TOLERANCE", "import_checkpoint", "standardise", "write_bundle"]
 
 TOLERANCE = 1e-4
 """Largest difference of any output between torch and onnxruntime on the same weights."""
@@ -76,6 +77,15 @@ def write_bundle(
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def standardise(model: MusicVAE, mu: NDArray[np.float32], sigma: NDArray[np.float32]) -> None:
+    """Bring the latent space of a network to mean 0 and variance 1 of these posteriors (n, Z): see `Moments`.
+
+    The dimensions of a shift, which come first, stay as they are.
+    """
+    own = len(model.moments.mean)
+    model.moments.measure(torch.from_numpy(mu[:, -own:]), torch.from_numpy(sigma[:, -own:]))
+
+
 def import_checkpoint(
     checkpoint: Path, config: Config, folder: Path, *, name: str, half: bool = False
 ) -> tuple[Config, int]:
@@ -89,7 +99,8 @@ def import_checkpoint(
     config = published_config(tensors, config, spec)
     network = music_vae(spec, config.model).eval()
     weights = published_weights(tensors, config, spec)
-    network.load_state_dict({key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in weights.items()})
+    own = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in weights.items()}
+    network.load_state_dict(network.moments.state_dict(prefix="moments.") | own)
     parameters = sum(value.size for value in weights.values())
     trained = {"imported": {"checkpoint": checkpoint.name, "parameters": parameters}}
     write_bundle(network, config, folder, name=name, trained=trained, half=half)

@@ -32,7 +32,7 @@ ROUNDS, MORE = 8, 96
 LEAST = 1e-4
 """Variances below this share of the largest are taken for it: a component that hardly occurs is not blown up."""
 
-OF_CLIPS = ("encoder.mu.", "encoder.sigma.", "conductor.direct.", "conductor.initial.")
+OF_CLIPS = ("moments.", "encoder.mu.", "encoder.sigma.", "conductor.direct.", "conductor.initial.")
 """What a model of other bars cannot take over: the maps into and out of the latent vector."""
 
 SHARE = 0.1
