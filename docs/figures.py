@@ -12,6 +12,8 @@ name here return. Outputs are kept in docs/figures/. All of them, for MODEL each
     musicvae report MODEL data/piano --json -o report.html         report-MODEL
     musicvae generate --model MODEL -n 256 --seed 0 --prior normal -o normal
     musicvae compare normal data/piano --bars BARS --clips 256 --json   normal-MODEL
+    musicvae generate --model MODEL -n 256 --seed 0 --settle 4 -o settled
+    musicvae compare settled data/piano --bars BARS --clips 256 --json  settled-MODEL
     musicvae evaluate runs/melody data/multitrack --json           melody-16bar, and so on drums-16bar, trio-16bar
 """
 
@@ -172,9 +174,12 @@ def _name(feature: str) -> str:
 
 
 def _gaps(model: str, prior: str) -> list[tuple[float, str]]:
-    """Return how far below that of real with real clips the overlap of each feature is, the furthest first."""
+    """Return how far below that of real with real clips the overlap of each feature is, the furthest first.
+
+    `prior`: fitted, settled (the same, `generate --settle 4`) or normal.
+    """
     real = load(f"report-{model}")["features"]
-    drawn = real if prior == "fitted" else load(f"normal-{model}")["features"]
+    drawn = real if prior == "fitted" else load(f"{prior}-{model}")["features"]
     return sorted(((f["ceiling"]["mean"] - drawn[k]["halves"]["mean"], k) for k, f in real.items()), reverse=True)
 
 
@@ -192,10 +197,14 @@ def draws() -> str:
     """Return in a paragraph how new clips differ from real ones."""
     told = []
     for model, bars in MODELS.items():
-        right = load(f"report-{model}")["listener"]["generated"]["accuracy"]
+        right, settled = (
+            load(f"{kind}-{model}")["listener"]["generated"]["accuracy"] for kind in ("report", "settled")
+        )
         told.append(
-            f"{bars}: {_near(model, 'fitted')} ({_near(model, 'normal')} from the plain N(0, I), `--prior normal`), "
-            f"and a classifier tells them from real ones in {100 * right:.0f} % of answers"
+            f"{bars}: {_near(model, 'fitted')} ({_near(model, 'settled')} with `--settle 4`, "
+            f"{_near(model, 'normal')} from the plain N(0, I), `--prior normal`), "
+            f"and a classifier tells them from real ones in {100 * right:.0f} % of answers "
+            f"({100 * settled:.0f} %)"
         )
     novelty = [load(f"report-{model}")["novelty"]["model"] for model in MODELS]
     above, clips = (sum(x[k] for x in novelty) for k in ("above", "clips"))
@@ -211,16 +220,20 @@ def prior() -> str:
     told = []
     for model in MODELS:
         report, plain = load(f"report-{model}"), load(f"normal-{model}")
-        (gap, worst), (plain_gap, plain_worst) = _gaps(model, "fitted")[0], _gaps(model, "normal")[0]
-        fitted, normal = (_near(model, kind).split()[0] for kind in ("fitted", "normal"))
+        settled, kinds = load(f"settled-{model}"), ("fitted", "settled", "normal")
+        (gap, worst), (settled_gap, settled_worst), (plain_gap, plain_worst) = (_gaps(model, k)[0] for k in kinds)
+        fitted, after, normal = (_near(model, kind).split()[0] for kind in kinds)
         told.append(
             _text(
                 f"`{model}`: of {len(report['features'])} features of Yang and Lerch (2020) and later ones, the",
                 "overlap with test songs is within .10 of that of real with real in",
                 f"{fitted} with the fitted prior (furthest:",
-                f"{_name(worst)}, by {gap:.2f}) and in {normal} with N(0, I) ({_name(plain_worst)}, by",
-                f"{plain_gap:.2f}). A classifier that has features and short patterns of notes is right in",
+                f"{_name(worst)}, by {gap:.3f}), in {after} where its clips went four times through the model",
+                f"before they were drawn (`--settle 4`; {_name(settled_worst)}, by {settled_gap:.3f}), and in",
+                f"{normal} with N(0, I) ({_name(plain_worst)}, by {plain_gap:.3f}).",
+                "A classifier that has features and short patterns of notes is right in",
                 f"{_right(report['listener']['generated'])} with the fitted prior, in",
+                f"{_right(settled['listener']['generated'])} after four times through the model, in",
                 f"{_right(plain['listener']['generated'])} with N(0, I), and in {_right(report['listener']['real'])}",
                 "between two halves of the real songs.",
             )
@@ -236,19 +249,19 @@ def overlap() -> str:
     for feature in features:
         row = [_name(feature)]
         for model in order:
-            found, plain = (
-                load(f"report-{model}")["features"][feature],
-                load(f"normal-{model}")["features"].get(feature),
-            )
+            found = load(f"report-{model}")["features"][feature]
             mean, low, high = (found["halves"][k] for k in ("mean", "low", "high"))
-            row += [f"{mean:.3f} ({low:.3f}–{high:.3f})", f"{plain['halves']['mean']:.3f}" if plain else "–"]
+            row.append(f"{mean:.3f} ({low:.3f}–{high:.3f})")
+            for kind in ("settled", "normal"):
+                other = load(f"{kind}-{model}")["features"].get(feature)
+                row.append(f"{other['halves']['mean']:.3f}" if other else "–")
             row.append(f"{found['ceiling']['mean']:.3f}")
         rows.append(row)
-    head = ["feature", *(h for model in order for h in (f"{MODELS[model]}: fitted", "N(0, I)", "real"))]
+    head = ["feature", *(h for model in order for h in (f"{MODELS[model]}: fitted", "settled", "N(0, I)", "real"))]
     within = "; ".join(
-        f"`{model}`, {name}: {_near(model, kind)} (furthest: {_name(worst)}, {gap:.2f})"
+        f"`{model}`, {name}: {_near(model, kind)} (furthest: {_name(worst)}, {gap:.3f})"
         for model in order
-        for kind, name in (("fitted", "fitted"), ("normal", "N(0, I)"))
+        for kind, name in (("fitted", "fitted"), ("settled", "settled"), ("normal", "N(0, I)"))
         for gap, worst in _gaps(model, kind)[:1]
     )
     return "\n\n".join(
@@ -258,9 +271,10 @@ def overlap() -> str:
 
 def _listener(order: list[str]) -> str:
     found = {model: load(f"report-{model}")["listener"] for model in order}
-    plain = {model: load(f"normal-{model}")["listener"] for model in order}
+    settled, plain = ({model: load(f"{kind}-{model}")["listener"] for model in order} for kind in ("settled", "normal"))
     rows = [
         ["generated, fitted prior", *(_right(found[m]["generated"], 1) for m in order)],
+        ["the same, settled", *(_right(settled[m]["generated"], 1) for m in order)],
         ["generated, N(0, I)", *(_right(plain[m]["generated"], 1) for m in order)],
         ["the other half of the real songs", *(_right(found[m]["real"], 1) for m in order)],
     ]

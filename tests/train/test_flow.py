@@ -148,3 +148,7 @@ def test_from_the_command_line(toy_bundle, toy_data, tmp_path):
     assert load(folder, threads=1).flow is not None
     assert clips("b") == clips("c", "--prior", "fitted") != plain
     assert clips("d", "--prior", "normal") == plain
+    model = load(folder, threads=1)
+    for i, clip in enumerate(model.sample(3, seed=5, settle=2)):  # settling begins where the prior drew
+        clip.save(tmp_path / f"settled-{i}.mid")
+    assert clips("e", "--settle", "2") == [(tmp_path / f"settled-{i}.mid").read_bytes() for i in range(3)]

@@ -36,6 +36,14 @@ def _limit(context: click.Context, parameter: click.Parameter, value: str | None
 @options.attributes
 @options.prior
 @click.option(
+    "--settle",
+    type=click.IntRange(0, 100),
+    default=0,
+    show_default=True,
+    help="Send each clip through the model so many times before it is drawn: it then repeats itself more and has fewer "
+    "notes that fit nothing. 4 is much.",
+)
+@click.option(
     "--novel",
     metavar="[=N]",
     is_flag=False,
@@ -56,6 +64,7 @@ def command(
     tempo: float | None,
     attributes: dict[str, float],
     prior: Literal["fitted", "normal"] | None,
+    settle: int,
     novel: int | None,
     against: Path | None,
     model: str | None,
@@ -80,7 +89,14 @@ def command(
     seed = options.seed_or_new(seed)
     names = [f"{opened.bundle.name}-seed{seed}-{i + 1}" for i in range(number)]
     clips = options.Clips(out, names, svg=svg, wav=wav, soundfont=soundfont, overwrite=overwrite)
-    draw = partial(opened.sample, temperature=temperature, tempo=tempo or 120.0, attributes=attributes, prior=prior)
+    draw = partial(
+        opened.sample,
+        temperature=temperature,
+        tempo=tempo or 120.0,
+        attributes=attributes,
+        prior=prior,
+        settle=settle,
+    )
     made, each = draw(number, seed=seed, progress=options.progress("drawing")), None
     if against is not None:
         drawn = _novel(made, lambda other: draw(1, seed=other)[0], seed, opened, against, novel or USUAL)

@@ -109,9 +109,10 @@ class Model:
         tempo: float = 120.0,
         attributes: Mapping[str, float] | None = None,
         prior: Prior | None = None,
+        settle: int = 0,
         progress: Progress | None = None,
     ) -> list[Score]:
-        """Draw `n` new clips from the prior (see `prior`), moved along attribute vectors if asked (see `move`).
+        """Draw `n` new clips from the prior (see `prior`), settled (see `settle`) and moved (see `move`) if asked.
 
         `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest (of durations the middle
         one of what is likely), 1 draws from the model's own distribution. `tempo` is in quarter notes a minute: the
@@ -121,7 +122,23 @@ class Model:
         if not n:
             return []
         noise = generators(seed, n)
-        return self._decode(self.move(self.prior(noise, prior), attributes or {}), noise, temperature, tempo, progress)
+        z = self.move(self.settle(self.prior(noise, prior), settle), attributes or {})
+        return self._decode(z, noise, temperature, tempo, progress)
+
+    def settle(self, z: ArrayLike, rounds: int) -> NDArray[np.float32]:
+        """Send latent vectors (n, Z) or (Z,) through the model: their likeliest clips, encoded again, `rounds` times.
+
+        A sample of a prior may lie where no music is. Each round brings it nearer to what decoder and encoder agree
+        on: bars become more alike, notes that fit nothing vanish (Rezende et al. 2014, appendix F, whose rounds draw).
+        """
+        _not_negative(settle=rounds)
+        rows = self._vectors(z).copy()
+        for i in range(0, len(rows) if rounds else 0, BATCH):
+            some = slice(i, i + BATCH)
+            for _ in range(rounds):
+                clips = [self.codec.decode(tokens) for tokens in draw_tokens(self.backend, rows[some])]
+                rows[some] = self._mu(np.stack([self.codec.encode(clip).tokens for clip in clips]))
+        return rows
 
     def decode(
         self,
@@ -133,13 +150,7 @@ class Model:
         progress: Progress | None = None,
     ) -> list[Score]:
         """Turn latent vectors (n, Z) or (Z,) into clips; all draw with the same noise, so they differ by z alone."""
-        rows = np.atleast_2d(np.asarray(z, dtype=np.float32))
-        if rows.ndim != 2 or rows.shape[1] != self.z:
-            raise CodecError(
-                f"z has shape {np.shape(z)}; this model has {self.z} dimensions, wanted (n, {self.z}) or ({self.z},)"
-            )
-        if not np.isfinite(rows).all():
-            raise CodecError("z has values that are not finite")
+        rows = self._vectors(z)
         _not_negative(seed=seed)
         return self._decode(rows, [generators(seed, 1)[0] for _ in rows], temperature, tempo, progress)
 
@@ -187,9 +198,7 @@ class Model:
         mus: list[NDArray[np.float32]] = []
         clips = self.windows(music)
         for i in range(0, len(clips), BATCH):
-            tokens = np.stack([self.codec.encode(clip).tokens for clip in clips[i : i + BATCH]])
-            lengths = _lengths(tokens, self.codec.spec.end)
-            mus.append(self.backend.encode(tokens[:, :, : lengths.max()], lengths)[0])
+            mus.append(self._mu(np.stack([self.codec.encode(clip).tokens for clip in clips[i : i + BATCH]])))
         vectors: NDArray[np.float32] = np.concatenate(mus)
         return vectors
 
@@ -299,6 +308,22 @@ class Model:
             )
             clips += [self.codec.decode(clip, tempo) for clip in tokens]
         return clips
+
+    def _vectors(self, z: ArrayLike) -> NDArray[np.float32]:
+        """Return latent vectors (n, Z) or (Z,) as (n, Z); raises CodecError where they are not of this model."""
+        rows = np.atleast_2d(np.asarray(z, dtype=np.float32))
+        if rows.ndim != 2 or rows.shape[1] != self.z:
+            raise CodecError(
+                f"z has shape {np.shape(z)}; this model has {self.z} dimensions, wanted (n, {self.z}) or ({self.z},)"
+            )
+        if not np.isfinite(rows).all():
+            raise CodecError("z has values that are not finite")
+        return rows
+
+    def _mu(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Tokens (B, U, S, F) of whole bars → mu (B, Z)."""
+        lengths = _lengths(tokens, self.codec.spec.end)
+        return self.backend.encode(tokens[:, :, : lengths.max()], lengths)[0]
 
     def _point(self, a: Music | ArrayLike) -> NDArray[np.float32]:
         if isinstance(a, Score | Reading):
