@@ -91,9 +91,18 @@ def test_settled_clips(model):
     assert greedy == model.decode(model.settle(z, 2))
 
 
+def test_settling_and_drawing_are_one_progress(model, monkeypatch):
+    monkeypatch.setattr(engine, "BATCH", 2)
+    seen: list[tuple[int, int]] = []
+    model.sample(5, settle=3, progress=lambda done, total: seen.append((done, total)))
+    assert len({total for _, total in seen}) == 1
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
 def test_a_clip_without_a_note_settles(model, monkeypatch):
     monkeypatch.setattr(
-        engine, "draw_tokens", lambda backend, z: np.tile([16, 0, 0, 0], (len(z), 2, model.codec.spec.slots, 1))
+        engine, "draw_tokens", lambda backend, z, **_: np.tile([16, 0, 0, 0], (len(z), 2, model.codec.spec.slots, 1))
     )
     found = model.settle(np.ones((2, model.z)), 3)
     assert np.isfinite(found).all()

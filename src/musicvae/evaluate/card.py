@@ -56,7 +56,8 @@ def model_card(
             else ""
         )
         + (
-            f" Latent dimensions have mean 0 and variance 1 over {trained['standardised']:,} training clips."
+            f" Latent dimensions{', but those of key and register,' if model.key == 'common' else ''} have mean 0 and variance 1 over "
+            f"{trained['standardised']:,} training clips."
             if trained.get("standardised")
             else ""
         ),

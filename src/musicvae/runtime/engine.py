@@ -122,23 +122,18 @@ class Model:
         if not n:
             return []
         noise = generators(seed, n)
-        z = self.move(self.settle(self.prior(noise, prior), settle), attributes or {})
-        return self._decode(z, noise, temperature, tempo, progress)
+        _not_negative(settle=settle)
+        z = self._settle(self.prior(noise, prior), settle, progress, after=n)
+        return self._decode(self.move(z, attributes or {}), noise, temperature, tempo, progress, before=n * settle)
 
-    def settle(self, z: ArrayLike, rounds: int) -> NDArray[np.float32]:
+    def settle(self, z: ArrayLike, rounds: int, *, progress: Progress | None = None) -> NDArray[np.float32]:
         """Send latent vectors (n, Z) or (Z,) through the model: their likeliest clips, encoded again, `rounds` times.
 
         A sample of a prior may lie where no music is. Each round brings it nearer to what decoder and encoder agree
         on: bars become more alike, notes that fit nothing vanish (Rezende et al. 2014, appendix F, whose rounds draw).
         """
         _not_negative(settle=rounds)
-        rows = self._vectors(z).copy()
-        for i in range(0, len(rows) if rounds else 0, BATCH):
-            some = slice(i, i + BATCH)
-            for _ in range(rounds):
-                clips = [self.codec.decode(tokens) for tokens in draw_tokens(self.backend, rows[some])]
-                rows[some] = self._mu(np.stack([self.codec.encode(clip).tokens for clip in clips]))
-        return rows
+        return self._settle(self._vectors(z), rounds, progress)
 
     def decode(
         self,
@@ -298,16 +293,32 @@ class Model:
         temperature: float,
         tempo: float,
         progress: Progress | None,
+        before: int = 0,
     ) -> list[Score]:
+        """Draw a clip of each row; for the progress, `before` have been drawn already."""
         if not 0 <= temperature < np.inf:
             raise CodecError(f"temperature is {temperature}; wanted 0 (the likeliest notes) or more")
         clips: list[Score] = Clips()
         for i in range(0, len(z), BATCH):
-            tokens = draw_tokens(
-                self.backend, z[i : i + BATCH], noise[i : i + BATCH], temperature, _shifted(progress, i, len(z))
-            )
+            some = slice(i, i + BATCH)
+            shown = _shifted(progress, before + i, len(z[some]), before + len(z))
+            tokens = draw_tokens(self.backend, z[some], noise[some], temperature, shown)
             clips += [self.codec.decode(clip, tempo) for clip in tokens]
         return clips
+
+    def _settle(
+        self, z: NDArray[np.float32], rounds: int, progress: Progress | None, after: int = 0
+    ) -> NDArray[np.float32]:
+        """Do what `settle` says; for the progress, `after` clips are still to be drawn then."""
+        rows, done = z.copy(), 0
+        for i in range(0, len(rows), BATCH):
+            some = slice(i, i + BATCH)
+            for _ in range(rounds):
+                shown = _shifted(progress, done, len(rows[some]), len(rows) * rounds + after)
+                clips = [self.codec.decode(tokens) for tokens in draw_tokens(self.backend, rows[some], progress=shown)]
+                rows[some] = self._mu(np.stack([self.codec.encode(clip).tokens for clip in clips]))
+                done += len(clips)
+        return rows
 
     def _vectors(self, z: ArrayLike) -> NDArray[np.float32]:
         """Return latent vectors (n, Z) or (Z,) as (n, Z); raises CodecError where they are not of this model."""
@@ -372,9 +383,8 @@ def _join(clips: Sequence[Score], starts: Sequence[int], like: Score) -> Score:
     return Score.of(*columns, bars=like.bars, steps_per_beat=like.steps_per_beat, meter=like.meter, tempo=like.tempo)
 
 
-def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int, int], None] | None:
-    """Make one progress of many batches."""
+def _shifted(progress: Progress | None, done: int, now: int, total: int) -> Callable[[int, int], None] | None:
+    """Make one progress of many batches: `done` clips are drawn, `now` are being drawn."""
     if progress is None:
         return None
-    batch = min(BATCH, total - done)
-    return lambda slot, slots: progress(done * slots + batch * slot, total * slots)
+    return lambda slot, slots: progress(done * slots + now * slot, total * slots)
