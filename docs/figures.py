@@ -10,10 +10,8 @@ name here return. Outputs are kept in docs/figures/. All of them, for MODEL each
     musicvae evaluate MODEL data/lpd --without-copies --json       lpd-without-copies-MODEL
     musicvae evaluate MODEL data/pop909 --json                     pop909-MODEL
     musicvae report MODEL data/piano --json -o report.html         report-MODEL
-    musicvae generate --model MODEL -n 256 --seed 0 --prior normal -o normal
-    musicvae compare normal data/piano --bars BARS --clips 256 --json   normal-MODEL
-    musicvae generate --model MODEL -n 256 --seed 0 --settle 4 -o settled
-    musicvae compare settled data/piano --bars BARS --clips 256 --json  settled-MODEL
+    musicvae generate --model MODEL -n 256 --seed 0 HOW -o clips
+    musicvae compare clips data/piano --bars BARS --clips 256 --json    WHAT-MODEL, each WHAT and HOW of `DRAWN`
     musicvae evaluate runs/melody data/multitrack --json           melody-16bar, and so on drums-16bar, trio-16bar
 """
 
@@ -41,6 +39,16 @@ SETS = {"lpd": "LPD", "pop909": "POP909"}
 DOCUMENTS = ("README.md", "docs/results.md", "docs/report.md")
 NEAR = 0.10
 """How far below that of real clips with real ones an overlap may be (the aim of the bundled models)."""
+DRAWN = {
+    "piano-16bar": {
+        "report": ("as they come", ""),
+        "unsettled": ("not settled", "--settle 0"),
+        "settled-normal": ("N(0, I), settled", "--prior normal"),
+        "normal": ("N(0, I)", "--prior normal --settle 0"),
+    },
+    "piano-2bar": {"report": ("as they come", ""), "normal": ("N(0, I)", "--prior normal")},
+}
+"""Of each model the ways in which its new clips were drawn: what to call them, and the options of `generate`."""
 BANDS = {
     "melody-16bar": {"melody": (0.956, 0.867)},
     "drums-16bar": {"drums": (0.955, 0.908)},
@@ -173,19 +181,20 @@ def _name(feature: str) -> str:
     return feature.replace("_", " ")
 
 
-def _gaps(model: str, prior: str) -> list[tuple[float, str]]:
-    """Return how far below that of real with real clips the overlap of each feature is, the furthest first.
-
-    `prior`: fitted, settled (the same, `generate --settle 4`) or normal.
-    """
-    real = load(f"report-{model}")["features"]
-    drawn = real if prior == "fitted" else load(f"{prior}-{model}")["features"]
-    return sorted(((f["ceiling"]["mean"] - drawn[k]["halves"]["mean"], k) for k, f in real.items()), reverse=True)
+def _gaps(model: str, drawn: str) -> list[tuple[float, str]]:
+    """Return how far below that of real with real clips the overlap of each feature is, the furthest first."""
+    real, ours = (load(f"{kind}-{model}")["features"] for kind in ("report", drawn))
+    return sorted(((f["ceiling"]["mean"] - ours[k]["halves"]["mean"], k) for k, f in real.items()), reverse=True)
 
 
-def _near(model: str, prior: str) -> str:
-    gaps = _gaps(model, prior)
+def _near(model: str, drawn: str) -> str:
+    gaps = _gaps(model, drawn)
     return f"{sum(gap <= NEAR for gap, _ in gaps)} of {len(gaps)}"
+
+
+def _heard(model: str, drawn: str) -> dict[str, float]:
+    figures: dict[str, float] = load(f"{drawn}-{model}")["listener"]["generated"]
+    return figures
 
 
 def _right(figures: dict[str, float], places: int = 0) -> str:
@@ -197,20 +206,21 @@ def draws() -> str:
     """Return in a paragraph how new clips differ from real ones."""
     told = []
     for model, bars in MODELS.items():
-        right, settled = (
-            load(f"{kind}-{model}")["listener"]["generated"]["accuracy"] for kind in ("report", "settled")
+        others = (
+            f"`{how}`: {_near(model, drawn)}, {100 * _heard(model, drawn)['accuracy']:.0f} %"
+            for drawn, (_, how) in DRAWN[model].items()
+            if how
         )
         told.append(
-            f"{bars}: {_near(model, 'fitted')} ({_near(model, 'settled')} with `--settle 4`, "
-            f"{_near(model, 'normal')} from the plain N(0, I), `--prior normal`), "
-            f"and a classifier tells them from real ones in {100 * right:.0f} % of answers "
-            f"({100 * settled:.0f} %)"
+            f"{bars}: {_near(model, 'report')}, and a classifier tells them from real ones in "
+            f"{100 * _heard(model, 'report')['accuracy']:.0f} % of answers ({'; '.join(others)})"
         )
     novelty = [load(f"report-{model}")["novelty"]["model"] for model in MODELS]
     above, clips = (sum(x[k] for x in novelty) for k in ("above", "clips"))
     return _text(
-        "New clips come from a prior fitted to music. In how many features their distances overlap with those of real",
-        f"clips to within 0.10 of what two halves of the real songs do: {'; '.join(told)}. Of {clips} new clips",
+        "New clips come from a prior fitted to music, and those of 16 bars go through the model three times before",
+        "they are drawn. In how many features their distances overlap with those of real clips to within 0.10 of what",
+        f"two halves of the real songs do: {'. '.join(told)}. Of {clips} new clips",
         f"{above or 'none'} {'has' if above <= 1 else 'have'} more of a training song than is usual.",
     )
 
@@ -218,66 +228,55 @@ def draws() -> str:
 def prior() -> str:
     """Return the same at length."""
     told = []
-    for model in MODELS:
-        report, plain = load(f"report-{model}"), load(f"normal-{model}")
-        settled, kinds = load(f"settled-{model}"), ("fitted", "settled", "normal")
-        (gap, worst), (settled_gap, settled_worst), (plain_gap, plain_worst) = (_gaps(model, k)[0] for k in kinds)
-        fitted, after, normal = (_near(model, kind).split()[0] for kind in kinds)
+    for model, ways in DRAWN.items():
+        report = load(f"report-{model}")
+        each = []
+        for drawn, (name, how) in ways.items():
+            gap, worst = _gaps(model, drawn)[0]
+            near, right = _near(model, drawn).split()[0], _right(_heard(model, drawn))
+            each.append(
+                f"{name}{f' (`{how}`)' if how else ''} in {near} (furthest: {_name(worst)}, by {gap:.3f}), "
+                f"and the classifier is right in {right}"
+            )
         told.append(
             _text(
                 f"`{model}`: of {len(report['features'])} features of Yang and Lerch (2020) and later ones, the",
-                "overlap with test songs is within .10 of that of real with real in",
-                f"{fitted} with the fitted prior (furthest:",
-                f"{_name(worst)}, by {gap:.3f}), in {after} where its clips went four times through the model",
-                f"before they were drawn (`--settle 4`; {_name(settled_worst)}, by {settled_gap:.3f}), and in",
-                f"{normal} with N(0, I) ({_name(plain_worst)}, by {plain_gap:.3f}).",
-                "A classifier that has features and short patterns of notes is right in",
-                f"{_right(report['listener']['generated'])} with the fitted prior, in",
-                f"{_right(settled['listener']['generated'])} after four times through the model, in",
-                f"{_right(plain['listener']['generated'])} with N(0, I), and in {_right(report['listener']['real'])}",
-                "between two halves of the real songs.",
+                f"overlap of new clips with test songs is within .10 of that of real with real {'; '.join(each)}.",
+                f"Between two halves of the real songs it is right in {_right(report['listener']['real'])}.",
+                "It has the features, and short patterns of notes.",
             )
         )
     return "\n\n".join(told)
 
 
 def overlap() -> str:
-    """Return the table of features, the machine listener's answers and what it goes by."""
-    order = list(reversed(MODELS))
-    features = [k for k in load(f"report-{order[0]}")["features"] if k in load(f"report-{order[1]}")["features"]]
-    rows = []
-    for feature in features:
-        row = [_name(feature)]
-        for model in order:
-            found = load(f"report-{model}")["features"][feature]
-            mean, low, high = (found["halves"][k] for k in ("mean", "low", "high"))
-            row.append(f"{mean:.3f} ({low:.3f}–{high:.3f})")
-            for kind in ("settled", "normal"):
-                other = load(f"{kind}-{model}")["features"].get(feature)
-                row.append(f"{other['halves']['mean']:.3f}" if other else "–")
-            row.append(f"{found['ceiling']['mean']:.3f}")
-        rows.append(row)
-    head = ["feature", *(h for model in order for h in (f"{MODELS[model]}: fitted", "settled", "N(0, I)", "real"))]
-    within = "; ".join(
-        f"`{model}`, {name}: {_near(model, kind)} (furthest: {_name(worst)}, {gap:.3f})"
-        for model in order
-        for kind, name in (("fitted", "fitted"), ("settled", "settled"), ("normal", "N(0, I)"))
-        for gap, worst in _gaps(model, kind)[:1]
-    )
-    return "\n\n".join(
-        [_table(head, rows), f"Within .10 of real against real: {within}.", _listener(order), *_clues(order)]
-    )
+    """Return the tables of features, and the machine listener's answers and what it goes by."""
+    tables = []
+    for model, ways in DRAWN.items():
+        found = {drawn: load(f"{drawn}-{model}")["features"] for drawn in ways}
+        rows = []
+        for feature, drawn in found["report"].items():
+            mean, low, high = (drawn["halves"][k] for k in ("mean", "low", "high"))
+            others = (found[k].get(feature) for k in ways if k != "report")
+            cells = (f"{other['halves']['mean']:.3f}" if other else "–" for other in others)
+            rows.append(
+                [_name(feature), f"{mean:.3f} ({low:.3f}–{high:.3f})", *cells, f"{drawn['ceiling']['mean']:.3f}"]
+            )
+        worst = {drawn: _gaps(model, drawn)[0] for drawn in ways}
+        rows.append(["**within .10 of real**", *(f"**{_near(model, drawn)}**" for drawn in ways), ""])
+        rows.append(["furthest", *(f"{_name(name)}, {gap:.3f}" for gap, name in worst.values()), ""])
+        tables.append(_table([MODELS[model], *(name for name, _ in ways.values()), "real"], rows))
+    order = list(DRAWN)
+    return "\n\n".join([*tables, _listener(order), *_clues(order)])
 
 
 def _listener(order: list[str]) -> str:
+    rows = []
+    for drawn, (name, _) in DRAWN[order[0]].items():
+        right = (_right(_heard(m, drawn), 1) if drawn in DRAWN[m] else "–" for m in order)
+        rows.append([f"generated, {name}", *right])
     found = {model: load(f"report-{model}")["listener"] for model in order}
-    settled, plain = ({model: load(f"{kind}-{model}")["listener"] for model in order} for kind in ("settled", "normal"))
-    rows = [
-        ["generated, fitted prior", *(_right(found[m]["generated"], 1) for m in order)],
-        ["the same, settled", *(_right(settled[m]["generated"], 1) for m in order)],
-        ["generated, N(0, I)", *(_right(plain[m]["generated"], 1) for m in order)],
-        ["the other half of the real songs", *(_right(found[m]["real"], 1) for m in order)],
-    ]
+    rows.append(["the other half of the real songs", *(_right(found[m]["real"], 1) for m in order)])
     for kind in (k for k in found[order[0]] if k not in ("generated", "real")):
         rows.append([kind, *(_right(found[m][kind], 1) if kind in found[m] else "–" for m in order)])
     return _table(["real clips against", *(f"{MODELS[m]}: the machine listener is right" for m in order)], rows)

@@ -14,6 +14,7 @@ from musicvae.config import (
     Config,
     LossConfig,
     ModelConfig,
+    SampleConfig,
     TrainConfig,
     docs,
     from_dict,
@@ -23,7 +24,13 @@ from musicvae.config import (
 from musicvae.errors import ConfigError
 from musicvae.tokens import Field, Stream, TokenSpec
 
-SECTIONS = {"codec": CodecConfig, "model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
+SECTIONS = {
+    "codec": CodecConfig,
+    "model": ModelConfig,
+    "loss": LossConfig,
+    "train": TrainConfig,
+    "sample": SampleConfig,
+}
 
 
 SIZES = st.lists(st.integers(1, 999), min_size=1, max_size=4).map(tuple)
@@ -59,7 +66,7 @@ SIZES = st.lists(st.integers(1, 999), min_size=1, max_size=4).map(tuple)
     ),
 )
 def test_any_settings_survive_json(model, loss, codec):
-    config = Config(model=model, loss=loss, codec=codec)
+    config = Config(model=model, loss=loss, codec=codec, sample=SampleConfig(settle=4))
     assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
 
 

@@ -20,11 +20,13 @@ from musicvae.errors import ConfigError
 from musicvae.tokens import TokenSpec
 
 __all__ = [
+    "MOST_ROUNDS",
     "TEMPERATURE",
     "CodecConfig",
     "Config",
     "LossConfig",
     "ModelConfig",
+    "SampleConfig",
     "TrainConfig",
     "docs",
     "from_dict",
@@ -37,6 +39,8 @@ T = TypeVar("T")
 
 TEMPERATURE = 0.7
 """How freely new clips are drawn unless asked otherwise; docs/log.md has what others do."""
+MOST_ROUNDS = 100
+"""Most rounds that a new clip settles."""
 
 
 OCTAVE = 12
@@ -236,6 +240,18 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleConfig:
+    """How new clips are drawn, unless asked otherwise. Training takes no notice of it."""
+
+    settle: int = 0
+    """How often a new clip goes through the model before it is drawn: it then repeats itself more, and has fewer notes
+    that fit nothing."""
+
+    def __post_init__(self) -> None:
+        _require("sample.settle", self.settle, 0 <= self.settle <= MOST_ROUNDS, f"0 to {MOST_ROUNDS}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that a run is made from; written next to the weights."""
 
@@ -247,6 +263,8 @@ class Config:
     """Weights of the loss."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How a run trains."""
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    """How new clips are drawn."""
 
 
 # --------------------------------------------------------------------------------- loading and overriding

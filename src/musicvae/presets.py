@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from musicvae.config import CodecConfig, Config, LossConfig, ModelConfig, TrainConfig, nearest
+from musicvae.config import CodecConfig, Config, LossConfig, ModelConfig, SampleConfig, TrainConfig, nearest
 from musicvae.errors import ConfigError
 
 __all__ = ["PRESETS", "PUBLISHED", "preset"]
@@ -36,6 +36,7 @@ _PIANO = {
         model=_PIANO_16,
         loss=replace(_LITTLE, beta=0.06),
         train=TrainConfig(batch=16, transpose_down=0, transpose_up=0, duration_weight=0.5, velocity_weight=0.25),
+        sample=SampleConfig(settle=3),
     ),
     "piano-2bar": Config(
         model=_PIANO_2,

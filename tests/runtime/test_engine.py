@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import musicvae
+from musicvae.config import SampleConfig
 from musicvae.errors import BundleError, CodecError
 from musicvae.latent import slerp
 from musicvae.music import Reading, Report, Score
@@ -71,7 +73,8 @@ def test_settling_is_a_way_through_the_model_and_back(model, monkeypatch):
     before = z.copy()
     wanted = z
     for rounds in (1, 2):
-        wanted = np.concatenate([model.encode(c) for c in model.decode(wanted)])
+        mu = np.concatenate([model.encode(c) for c in model.decode(wanted)])
+        wanted = wanted + 1.2 * (mu - wanted)  # beyond what comes back
         np.testing.assert_allclose(model.settle(z, rounds), wanted, atol=1e-5)
         assert not np.allclose(wanted, z, atol=0.1)
     np.testing.assert_array_equal(z, before)
@@ -98,6 +101,24 @@ def test_settling_and_drawing_are_one_progress(model, monkeypatch):
     assert len({total for _, total in seen}) == 1
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1]
+
+
+def test_new_clips_settle_as_often_as_the_model_says(model, monkeypatch):
+    plain, settled = model.sample(3, seed=4), model.sample(3, seed=4, settle=2)
+    z = model.prior(generators(4, 3))
+    config = replace(model.bundle.config, sample=SampleConfig(settle=2))
+    monkeypatch.setattr(model, "bundle", model.bundle._replace(config=config))
+    assert model.sample(3, seed=4) == settled != plain
+    assert model.sample(3, seed=4, settle=0) == plain
+    np.testing.assert_array_equal(model.settle(z), model.settle(z, 2))
+
+
+def test_a_settled_clip_does_not_depend_on_how_many_there_are(model, monkeypatch):
+    z = np.random.default_rng(1).standard_normal((9, model.z), dtype=np.float32)
+    many = model.settle(z, 2)
+    monkeypatch.setattr(engine, "BATCH", 4)
+    np.testing.assert_array_equal(model.settle(z, 2), many)
+    np.testing.assert_array_equal(model.settle(z[8], 2), many[8:])
 
 
 def test_a_clip_without_a_note_settles(model, monkeypatch):
@@ -358,7 +379,8 @@ def test_every_codec_from_music_to_music(toy_bundle, kind, parts):
         (lambda m: m.decode([np.inf] * 6), "not finite"),
         (lambda m: m.settle(np.zeros((2, 7)), 1), r"z has shape \(2, 7\)"),
         (lambda m: m.settle([np.nan] * 6, 0), "not finite"),
-        (lambda m: m.sample(settle=-1), "settle is -1; wanted 0"),
+        (lambda m: m.sample(settle=-1), "settle is -1; wanted 0 to 100 rounds"),
+        (lambda m: m.settle(np.zeros((2, 6)), 101), "settle is 101; wanted 0 to 100 rounds"),
         (lambda m: m.sample(temperature=-0.1), "temperature is -0.1; wanted 0"),
         (lambda m: m.sample(temperature=float("nan")), "temperature is nan"),
         (lambda m: m.sample(temperature=float("inf")), "temperature is inf"),

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from starlette.routing import Route
 
+from musicvae.config import SampleConfig
 from musicvae.errors import BundleError
 from musicvae.evaluate.reconstruction import count_notes
 from musicvae.music import Score, read_bytes
@@ -117,6 +119,17 @@ def test_generate_makes_the_clips_of_sample(api, toy_models, name, temperature):
     clip = clips[2]
     assert (clip["model"], clip["seed"], clip["index"], clip["temperature"]) == (name, 5, 2, temperature)
     assert (clip["bars"], clip["steps_per_beat"], clip["beats_per_bar"], clip["tempo"]) == (2, 4, 4, 120)
+
+
+def test_generate_settles_as_often_as_the_model_says(api, toy_models, monkeypatch):
+    model = toy_models["piano"]
+    plain = rows(api.ask("generate", n=3, seed=5)["clips"])
+    config = replace(model.bundle.config, sample=SampleConfig(settle=2))
+    monkeypatch.setattr(model, "bundle", model.bundle._replace(config=config))
+    clips = api.ask("generate", n=3, seed=5)["clips"]
+    assert rows(clips) == [notes(s) for s in model.sample(3, seed=5)] != plain
+    how = {key: clips[2][key] for key in ("model", "temperature", "seed", "index")}
+    assert api.ask("decode", z=[clips[2]["z"]], **how)["clips"] == [clips[2]]  # its z is where it settled
 
 
 def test_decode_makes_the_clips_of_decode(api, toy_models, z_text):

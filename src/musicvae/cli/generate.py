@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from musicvae.cli import options
-from musicvae.config import TEMPERATURE
+from musicvae.config import MOST_ROUNDS, TEMPERATURE, SampleConfig, docs
 
 if TYPE_CHECKING:
     from musicvae.music import Score
@@ -37,11 +37,8 @@ def _limit(context: click.Context, parameter: click.Parameter, value: str | None
 @options.prior
 @click.option(
     "--settle",
-    type=click.IntRange(0, 100),
-    default=0,
-    show_default=True,
-    help="Send each clip through the model so many times before it is drawn: it then repeats itself more and has fewer "
-    "notes that fit nothing. 4 is much.",
+    type=click.IntRange(0, MOST_ROUNDS),
+    help=f"{docs(SampleConfig)['settle']} [default: what the model says; 3 of piano-16bar, else 0]",
 )
 @click.option(
     "--novel",
@@ -64,7 +61,7 @@ def command(
     tempo: float | None,
     attributes: dict[str, float],
     prior: Literal["fitted", "normal"] | None,
-    settle: int,
+    settle: int | None,
     novel: int | None,
     against: Path | None,
     model: str | None,

@@ -60,7 +60,8 @@ def model_card(
             f"{trained['standardised']:,} training clips."
             if trained.get("standardised")
             else ""
-        ),
+        )
+        + _settling(config),
         "",
         *_data(trained["data"], trained["clips"], parts),
         *([*data_section(data, parts), ""] if data else []),
@@ -79,6 +80,13 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _settling(config: Config) -> str:
+    rounds = config.sample.settle
+    if not rounds:
+        return ""
+    return f" New clips go through the model {rounds} {'time' if rounds == 1 else 'times'} before they are drawn (`--settle 0`: not at all)."
 
 
 def with_prior(card: str, facts: Mapping[str, Any]) -> str:
@@ -195,7 +203,7 @@ def _held_out(held_out: dict[str, Any]) -> list[str]:
     for samples in held_out["samples"]:
         lines += [
             "",
-            f"{samples['clips']} clips drawn from the prior N(0, I) at temperature {samples['temperature']:g}, beside the test clips:",
+            f"{samples['clips']} clips drawn from the prior N(0, I), not settled, at temperature {samples['temperature']:g}, beside the test clips:",
             "",
             "| | 5–95 % of the data | median of the data | median of the samples | samples inside 5–95 % |",
             "|---|---|---|---|---|",

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicvae.codecs import Codec, codec
-from musicvae.config import TEMPERATURE
+from musicvae.config import MOST_ROUNDS, TEMPERATURE
 from musicvae.errors import BundleError, CodecError, MissingExtraError
 from musicvae.latent import slerp
 from musicvae.music.score import PARTS, Change, Clips, Reading, Score
 from musicvae.runtime import bundle as bundles
 from musicvae.runtime.flow import read_flow
-from musicvae.runtime.sampling import Backend, Progress, draw_tokens, generators, prior
+from musicvae.runtime.sampling import Backend, Progress, bar_lengths, draw_tokens, generators, prior
 
 __all__ = ["Model", "load"]
 
@@ -28,6 +28,9 @@ Prior = Literal["normal", "fitted"]
 
 BATCH = 32
 """Most clips decoded at once, so that memory stays small however many are asked for."""
+
+BEYOND = 1.2
+"""How far a round of settling goes, in ways from a latent vector to that of its clip: over-relaxed (docs/log.md)."""
 
 
 def load(
@@ -109,10 +112,10 @@ class Model:
         tempo: float = 120.0,
         attributes: Mapping[str, float] | None = None,
         prior: Prior | None = None,
-        settle: int = 0,
+        settle: int | None = None,
         progress: Progress | None = None,
     ) -> list[Score]:
-        """Draw `n` new clips from the prior (see `prior`), settled (see `settle`) and moved (see `move`) if asked.
+        """Draw `n` new clips from the prior (see `prior`), settled (see `settle`), and moved (see `move`) if asked.
 
         `temperature` (≥ 0) is how freely notes are drawn: 0 takes the likeliest (of durations the middle
         one of what is likely), 1 draws from the model's own distribution. `tempo` is in quarter notes a minute: the
@@ -121,19 +124,24 @@ class Model:
         _not_negative(n=n, seed=seed)
         if not n:
             return []
+        rounds = self._rounds(settle)
         noise = generators(seed, n)
-        _not_negative(settle=settle)
-        z = self._settle(self.prior(noise, prior), settle, progress, after=n)
-        return self._decode(self.move(z, attributes or {}), noise, temperature, tempo, progress, before=n * settle)
+        z = self._settle(self.prior(noise, prior), rounds, progress, after=n)
+        return self._decode(self.move(z, attributes or {}), noise, temperature, tempo, progress, before=n * rounds)
 
-    def settle(self, z: ArrayLike, rounds: int, *, progress: Progress | None = None) -> NDArray[np.float32]:
-        """Send latent vectors (n, Z) or (Z,) through the model: their likeliest clips, encoded again, `rounds` times.
+    def settle(self, z: ArrayLike, rounds: int | None = None) -> NDArray[np.float32]:
+        """Send latent vectors (n, Z) or (Z,) through the model: towards those of their likeliest clips, `rounds` times.
 
         A sample of a prior may lie where no music is. Each round brings it nearer to what decoder and encoder agree
         on: bars become more alike, notes that fit nothing vanish (Rezende et al. 2014, appendix F, whose rounds draw).
+        Without `rounds`, as often as the model's setting sample.settle says.
         """
-        _not_negative(settle=rounds)
-        return self._settle(self._vectors(z), rounds, progress)
+        return self._settle(self._vectors(z), self._rounds(rounds), None)
+
+    def settle_once(self, z: NDArray[np.float32], clips: Sequence[Score]) -> NDArray[np.float32]:
+        """Return latent vectors (n, Z) after a round of `settle`, given their likeliest clips, decoded already."""
+        each = (self._mu(self.codec.encode(clip).tokens[None]) for clip in clips)  # alone: the same in any company
+        return z + np.float32(BEYOND) * (np.concatenate(list(each)) - z)
 
     def decode(
         self,
@@ -316,9 +324,15 @@ class Model:
             for _ in range(rounds):
                 shown = _shifted(progress, done, len(rows[some]), len(rows) * rounds + after)
                 clips = [self.codec.decode(tokens) for tokens in draw_tokens(self.backend, rows[some], progress=shown)]
-                rows[some] = self._mu(np.stack([self.codec.encode(clip).tokens for clip in clips]))
+                rows[some] = self.settle_once(rows[some], clips)
                 done += len(clips)
         return rows
+
+    def _rounds(self, asked: int | None) -> int:
+        rounds = self.bundle.config.sample.settle if asked is None else asked
+        if not 0 <= rounds <= MOST_ROUNDS:
+            raise CodecError(f"settle is {rounds}; wanted 0 to {MOST_ROUNDS} rounds")
+        return rounds
 
     def _vectors(self, z: ArrayLike) -> NDArray[np.float32]:
         """Return latent vectors (n, Z) or (Z,) as (n, Z); raises CodecError where they are not of this model."""
@@ -333,7 +347,7 @@ class Model:
 
     def _mu(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Tokens (B, U, S, F) of whole bars → mu (B, Z)."""
-        lengths = _lengths(tokens, self.codec.spec.end)
+        lengths = bar_lengths(tokens, self.codec.spec.end)
         return self.backend.encode(tokens[:, :, : lengths.max()], lengths)[0]
 
     def _point(self, a: Music | ArrayLike) -> NDArray[np.float32]:
@@ -355,14 +369,6 @@ def _not_negative(**numbers: int) -> None:
 
 def _score(music: Music) -> Score:
     return music.score if isinstance(music, Reading) else music
-
-
-def _lengths(tokens: NDArray[np.int64], end: int | None) -> NDArray[np.int64]:
-    """Return the slots of each bar (B, U) of tokens (B, U, S, F), the end mark included."""
-    if end is None:
-        return np.full(tokens.shape[:2], tokens.shape[2])
-    lengths: NDArray[np.int64] = np.minimum((tokens[..., 0] != end).sum(axis=-1) + 1, tokens.shape[2])
-    return lengths
 
 
 def _tempo(music: Any) -> float:

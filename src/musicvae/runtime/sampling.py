@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from musicvae.config import ModelConfig
 from musicvae.tokens import TokenSpec
 
-__all__ = ["Backend", "Predicted", "Progress", "draw_tokens", "generators", "predict_tokens", "prior"]
+__all__ = ["Backend", "Predicted", "Progress", "bar_lengths", "draw_tokens", "generators", "predict_tokens", "prior"]
 
 Progress = Callable[[int, int], None]
 """Called with the slots done and the most there can be."""
@@ -52,6 +52,14 @@ def generators(seed: int, clips: int) -> list[np.random.Generator]:
 def prior(noise: Sequence[np.random.Generator], z: int) -> NDArray[np.float32]:
     """Draw a latent vector from N(0, I) with each generator → (B, Z)."""
     return np.stack([rng.standard_normal(z, dtype=np.float32) for rng in noise])
+
+
+def bar_lengths(tokens: NDArray[np.int64], end: int | None) -> NDArray[np.int64]:
+    """Return the slots of each bar (B, U) of tokens (B, U, S, F), the end mark included."""
+    if end is None:
+        return np.full(tokens.shape[:2], tokens.shape[2])
+    found: NDArray[np.int64] = np.minimum((tokens[..., 0] != end).sum(axis=-1) + 1, tokens.shape[2])
+    return found
 
 
 def draw_tokens(

@@ -164,7 +164,7 @@ class Playground:
         fields = await read_fields(request, (*DRAWING, "n"))
         drawn = self._drawn(fields)
         each = generators(drawn.seed, fields.whole("n", 1, MOST, 4))
-        z = drawn.model.prior(each)
+        z = await self.batches.settle(drawn.model, drawn.model.prior(each))
         scores = await self.batches.decode(drawn.model, z, each, drawn.temperature)
         rows = enumerate(zip(scores, z, strict=True))
         return Answer({"clips": [clip_json(drawn.name, score, drawn.facts(point, i)) for i, (score, point) in rows]})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from musicvae.music.score import Score
 from musicvae.runtime.engine import BATCH, Model
-from musicvae.runtime.sampling import draw_tokens
+from musicvae.runtime.sampling import draw_tokens, generators
 from musicvae.web.fields import RequestError
 
 __all__ = ["QUEUE", "Batches", "Line"]
@@ -78,15 +78,28 @@ class Batches:
             self._runs = asyncio.create_task(self._run())
         return await request.done  # cancelled with the request that waits for it
 
+    async def settle(self, model: Model, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Send z (n, Z) through the model as often as it says (see `Model.settle`), in batches with all others'.
+
+        Raises RequestError 503 where too many wait.
+        """
+        for _ in range(model.bundle.config.sample.settle):
+            clips = await self.decode(model, z, generators(0, len(z)), 0.0)  # at 0 noise decides nothing
+            z = await self._between(len(z), model.settle_once, z, clips)
+        return z
+
     async def encode(self, model: Model, music: Score) -> NDArray[np.float32]:
         """Return the latent vectors (windows, Z) of music, computed between two batches; raises RequestError 503."""
-        windows = -(-music.bars // model.bars)
-        self._make_room(windows)
-        self._encoding += windows
+        return await self._between(-(-music.bars // model.bars), model.encode, music)
+
+    async def _between(self, clips: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Encode so many clips between two batches."""
+        self._make_room(clips)
+        self._encoding += clips
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, model.encode, music)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
         finally:
-            self._encoding -= windows
+            self._encoding -= clips
 
     def _make_room(self, points: int) -> None:
         if sum(r.waiting for r in self._requests) + self._encoding + points > QUEUE:
