@@ -75,6 +75,20 @@ def test_it_learns_that_some_lie_far_out_and_some_near():
     assert fit["error"] < 1.5  # of N(0, I) with their variance: 1.571
 
 
+def test_a_point_does_not_depend_on_how_many_there_are():
+    """To the last digit, which can become another note; of a size at which libraries change their ways."""
+    torch.manual_seed(0)
+    network = Velocity(64, 96, 2)
+    torch.nn.init.normal_(network.shift.weight, std=0.05)
+    weights = {name: p.detach().numpy() for name, p in network.state_dict().items()}
+    flow = Flow({**weights, "mean": np.zeros(64, np.float32), "deviation": np.ones(64, np.float32)})
+    noise = np.random.default_rng(0).standard_normal((70, 64), dtype=np.float32)
+    many = flow(noise)
+    assert np.abs(many - noise).max() > 0.1
+    for count in (1, 2, 3, 5, 15, 17, 31, 64):
+        np.testing.assert_array_equal(flow(noise[:count]), many[:count])
+
+
 def test_the_same_seed_fits_the_same():
     mu = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
     data = Posteriors(mu, np.full_like(mu, 0.2))

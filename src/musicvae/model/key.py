@@ -185,7 +185,7 @@ class KeyedVAE(MusicVAE):
         first, pitch, *rest = torch.split(temperature * noise, list(self.spec.sizes), dim=-1)
         inner = torch.cat([first, self.shifts.noise_inside(pitch, shift), *rest], dim=-1)
         one = torch.ones_like(temperature)
-        slot, state, logits = super().step(self.shifts.inside(before, shift), row[:, :-1], state, inner, one)
+        slot, state, logits = super().step(self.shifts.inside(before, shift), row, state, inner, one)
         sizes = [self.spec.sizes[0], self.shifts.within, *self.spec.sizes[2:]]
         first, pitch, *rest = torch.split(logits, sizes, dim=-1)
         moved = (slot[:, 1] + shift).clamp(0, self.shifts.outside - 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from musicvae.tokens import Field, TokenSpec
 
-__all__ = ["Cells", "NoteHints", "SlotHints"]
+__all__ = ["Cells", "NoteHints", "SlotHints", "Tables"]
 
 _SLOPE, _LEVEL = 12.0, 5.0
 """The first logit of a cell is _SLOPE · cell − _LEVEL: the cells that principal components give back as more than some
@@ -82,6 +83,26 @@ class Cells(nn.Module):
         return [part.flatten(1) for part in torch.split(slots, self.widths, dim=-1)]
 
 
+class Tables(NamedTuple):
+    """What hints are looked up in: numbers of each row, which may lie among others.
+
+    They stay where they are: to copy them out of their rows for every slot took a third of a step.
+    """
+
+    rows: Tensor
+    """(n, ·)"""
+    begin: int = 0
+    """The column that they begin at."""
+
+    def take(self, row: Tensor, column: Tensor) -> Tensor:
+        """Return the numbers (M,) at columns (M,) of rows (M,)."""
+        return self.rows[row, self.begin + column]
+
+    def part(self, column: int, width: int) -> Tensor:
+        """Return so many numbers of each row, from a column on (n, width)."""
+        return self.rows[:, self.begin + column : self.begin + column + width]
+
+
 class SlotHints(nn.Module):
     """Logits of tokens from their cells, where a cell is a value of a field in a slot."""
 
@@ -92,15 +113,14 @@ class SlotHints(nn.Module):
         """How many numbers `tables` gives a row."""
         self.slope = nn.Parameter(torch.tensor(_SLOPE / 2))
 
-    def tables(self, cells: Tensor) -> Tensor:
+    def tables(self, cells: Tensor) -> Tables:
         """(n, ·) → (n, width)."""
-        scaled: Tensor = self.slope * cells.float()
-        return scaled
+        return Tables(self.slope * cells.float())
 
-    def logits(self, field: int, tables: Tensor, row: Tensor, number: Tensor, slot: Tensor, before: Tensor) -> Tensor:
+    def logits(self, field: int, tables: Tables, row: Tensor, number: Tensor, slot: Tensor, before: Tensor) -> Tensor:
         """Return what is added to the logits of a field: row, number (M,) of each slot within its row → (M, V)."""
         begin = sum(f.cells for f in self.fields[:field])
-        here = tables.reshape(-1, self.slots, self.width // self.slots)[row, number]  # (M, ·)
+        here = tables.part(0, self.width).reshape(-1, self.slots, self.width // self.slots)[row, number]  # (M, ·)
         here = here[:, begin : begin + self.fields[field].cells]
         if not self.fields[field].binary:
             return here
@@ -108,7 +128,7 @@ class SlotHints(nn.Module):
         members = _members(torch.arange(self.fields[field].size, device=here.device), bits)
         return (2 * here[:, :bits] - self.slope) @ members.t()  # of independent members
 
-    def within(self, field: int, tables: Tensor, row: Tensor, slot: Tensor) -> Tensor | float:
+    def within(self, field: int, tables: Tables, row: Tensor, slot: Tensor) -> Tensor | float:
         """Return what is added to the field's small network: nothing."""
         return 0.0
 
@@ -131,7 +151,7 @@ class NoteHints(nn.Module):
         self.slope, self.level = nn.Parameter(torch.tensor(_SLOPE)), nn.Parameter(torch.tensor(_LEVEL))
         self.hint = nn.Parameter(2 * torch.randn(self.further, width))
 
-    def tables(self, cells: Tensor) -> Tensor:
+    def tables(self, cells: Tensor) -> Tables:
         """(n, G) → (n, width): logits of the next position, of one more note at it, of its pitch; hints of the rest."""
         cells = cells.float()
         onset = (self.slope * cells[:, : self.keys] - self.level).reshape(-1, self.steps, self.pitches)
@@ -142,10 +162,12 @@ class NoteHints(nn.Module):
         later = functional.pad(step.flip(1).cumsum(dim=1).flip(1)[:, 1:], (0, 1))  # of all steps behind it
         position = functional.pad(_log_odds(step) + later, (0, 1))  # the end mark: 0
         again = _log_odds(higher) + later[..., None]
-        return torch.cat([position, again.flatten(1), (onset + higher).flatten(1), cells[:, self.keys :]], dim=1)
+        return Tables(
+            torch.cat([position, again.flatten(1), (onset + higher).flatten(1), cells[:, self.keys :]], dim=1)
+        )
 
     def logits(
-        self, field: int, tables: Tensor, row: Tensor, number: Tensor, slot: Tensor, before: Tensor
+        self, field: int, tables: Tables, row: Tensor, number: Tensor, slot: Tensor, before: Tensor
     ) -> Tensor | float:
         """Return what is added to the logits of a field (M, V); nothing for duration and velocity.
 
@@ -153,24 +175,22 @@ class NoteHints(nn.Module):
         """
         if field > 1:
             return 0.0
-        position, again, pitch, _ = self._parts(tables)
+        again = self.steps + 1  # behind the logits of the position those of one more note, then those of its pitch
         if field == 1:
             at = slot[:, 0].clamp(max=self.steps - 1)
-            return pitch.reshape(-1, self.steps, self.pitches)[row, at]
+            return tables.part(again + self.keys, self.keys).reshape(-1, self.steps, self.pitches)[row, at]
         begun = before[:, 0] < self.steps  # else it is the first of its bar
         at, key = torch.where(begun, before[:, 0], 0), torch.where(begun, before[:, 1], 0)
         here = (torch.arange(self.steps + 1, device=at.device) == at[:, None]) & begun[:, None]
-        return torch.where(here, again[row, at * self.pitches + key][:, None], position[row])
+        one_more = tables.take(row, again + at * self.pitches + key)
+        return torch.where(here, one_more[:, None], tables.part(0, again)[row])
 
-    def within(self, field: int, tables: Tensor, row: Tensor, slot: Tensor) -> Tensor | float:
+    def within(self, field: int, tables: Tables, row: Tensor, slot: Tensor) -> Tensor | float:
         """Return what is added to the field's small network (M, its width)."""
         if field < 2:
             return 0.0
         key = slot[:, 0].clamp(max=self.steps - 1) * self.pitches + slot[:, 1]
-        return self._parts(tables)[3][row, (field - 2) * self.keys + key][:, None] * self.hint[field - 2]
-
-    def _parts(self, tables: Tensor) -> Sequence[Tensor]:
-        return torch.split(tables, [self.steps + 1, self.keys, self.keys, self.further * self.keys], dim=1)
+        return tables.take(row, self.steps + 1 + field * self.keys + key)[:, None] * self.hint[field - 2]
 
 
 def _log_odds(rate: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ of it is padding). A flat decoder draws all bars of a clip in one row from z (N 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ from torch.nn import functional
 from musicvae.config import ModelConfig
 from musicvae.model.lstm import LSTM, BiLSTM, by_length, join_bars, send
 from musicvae.model.moments import Moments
-from musicvae.model.roll import Cells, NoteHints, SlotHints
+from musicvae.model.roll import Cells, NoteHints, SlotHints, Tables
 from musicvae.model.slots import SlotEmbedding, begin_with_nothing, draw, sum_
 from musicvae.tokens import Field, TokenSpec
 
@@ -217,11 +218,10 @@ class Decoder(nn.Module):
         self.state = self.lstm.state
         self.hints: NoteHints | SlotHints | None = None
         if config.roll:
-            note = spec.ordered
-            self.hints = NoteHints(fields, config.head_hidden) if note else SlotHints(fields, spec.slots)
+            self.hints = NoteHints(fields, config.head_hidden) if spec.ordered else SlotHints(fields, spec.slots)
             self.parts.append(self.hints.width)
-            self.state += not note  # one more number counts the slots
-            begin_with_nothing(*list(self.heads.out)[: 2 if note else None])  # type: ignore[arg-type]
+            self.state += not spec.ordered  # one more number counts the slots
+            begin_with_nothing(*list(self.heads.out)[: 2 if spec.ordered else None])  # type: ignore[arg-type]
         self.constant = sum(self.parts)  # P
 
     def start(self, given: Tensor) -> Tensor:
@@ -229,11 +229,11 @@ class Decoder(nn.Module):
         return torch.tanh(self.initial(given))
 
     def logits(
-        self, field: int, x: Tensor, slot: Tensor, before: Tensor, tables: Tensor, row: Tensor, number: Tensor
+        self, field: int, x: Tensor, slot: Tensor, before: Tensor, tables: Tables, row: Tensor, number: Tensor
     ) -> Tensor:
         """Logits of one field → (M, V): of `Heads` and, with a roll, of its cells.
 
-        x, slot, before as for `Heads`; tables (n, ·) of the hints, row (M,) of them, number (M,) of each slot in it.
+        x, slot, before as for `Heads`; tables of the hints, row (M,) of them, number (M,) of each slot in it.
         """
         if self.hints is None:
             return self.heads(field, x, slot, before)  # type: ignore[no-any-return]
@@ -264,34 +264,34 @@ class Decoder(nn.Module):
         index = source * T + number
         now, previous, shown = (t.reshape(N * T, F)[index] for t in (tokens, before, seen))
         inputs = self.heads.inputs(h, self.heads.row(given)[source], shown)
-        tables = self.hints.tables(cells) if self.hints is not None else cells
+        tables = self.hints.tables(cells) if self.hints is not None else Tables(cells)
         return [self.logits(f, x, now, previous, tables, source, number) for f, x in enumerate(inputs)], index
 
     def begin(self, given: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Given (N, C), cells (N, ·) → what is the same in all slots of a row (N, P), and the first state."""
         row, state = [self.lstm.constant(given), self.heads.row(given)], self.start(given)
         if self.hints is not None:
-            row.append(self.hints.tables(cells))
+            row.append(self.hints.tables(cells).rows)
             state = functional.pad(state, (0, self.state - self.lstm.state))
         return torch.cat(row, dim=-1), state
 
     def step(
-        self, before: Tensor, row: Tensor, state: Tensor, noise: Tensor, temperature: Tensor
+        self, before: Tensor, row: Tensor, first: int, state: Tensor, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw the next slot of each row: see `MusicVAE.step`."""
-        gates, row, *rest = torch.split(row, self.parts, dim=-1)
-        tables = rest[0] if rest else row
+        """Draw the next slot of each row, whose numbers begin at column `first`: see `MusicVAE.step`."""
+        second, third, *_ = (first + p for p in accumulate(self.parts))
+        gates, own, tables = row[:, first:second], row[:, second:third], Tables(row, third)
         state, count = torch.split(state, [self.lstm.state, self.state - self.lstm.state], dim=-1)
         h, state = self.lstm.step(self.embedding(before), gates, state)
         state = torch.cat([state, count + 1], dim=-1)
         slot, seen, used = before[:, :0], [], 0
         rows = torch.arange(before.shape[0], device=before.device)
         number = count[:, 0].long() if count.shape[1] else rows
-        for field, x in enumerate(self.heads.inputs(h, row, before)):
+        for field, x in enumerate(self.heads.inputs(h, own, before)):
             logits = self.logits(field, x, slot, before, tables, rows, number)
             seen.append(logits)
-            own = temperature * noise[:, used : used + logits.shape[1]]
-            slot = torch.cat([slot, draw(logits, own, self.embedding.amounts[field])], dim=-1)
+            scaled = temperature * noise[:, used : used + logits.shape[1]]
+            slot = torch.cat([slot, draw(logits, scaled, self.embedding.amounts[field])], dim=-1)
             used += logits.shape[1]
         return slot, state, torch.cat(seen, dim=-1)
 
@@ -391,10 +391,10 @@ class MusicVAE(nn.Module):
         """
         decoders = self.streams()
         slots = torch.split(before, self.fields, dim=-1)
-        rows = torch.split(row, [decoder.constant for decoder in decoders], dim=-1)
+        firsts = accumulate((decoder.constant for decoder in decoders), initial=0)
         states = torch.split(state, [decoder.state for decoder in decoders], dim=-1)
         noises = torch.split(noise, [sum(decoder.heads.sizes) for decoder in decoders], dim=-1)
-        parts = zip(decoders, slots, rows, states, noises, strict=True)
-        drawn = [decoder.step(b, r, s, n, temperature) for decoder, b, r, s, n in parts]
+        parts = zip(decoders, slots, firsts, states, noises, strict=False)  # of firsts the last is the end
+        drawn = [decoder.step(b, row, first, s, n, temperature) for decoder, b, first, s, n in parts]
         slot, state, logits = (torch.cat(part, dim=-1) for part in zip(*drawn, strict=True))
         return slot, state, logits

@@ -39,26 +39,29 @@ TINY = 1e-4
 
 
 class Flow:
-    """A fitted prior. Weights by name: see `musicvae.train.flow.Velocity`, which computes the same."""
+    """A fitted prior. Weights by name: see `musicvae.train.flow.Velocity`, which computes the same.
+
+    In double precision: the last digits of a product depend on how many rows it has, and in single precision such a
+    digit can become another note of a clip, which must not depend on how many are asked for.
+    """
 
     def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
-        self.weights = weights
+        self.weights = {name: w.astype(np.float64) for name, w in weights.items()}
         self.blocks = sum(name.endswith(".up.weight") for name in weights)
 
     def __call__(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn noise (B, Z) ~ N(0, I) into latent vectors (B, Z)."""
-        x, width = np.asarray(noise, dtype=np.float32), np.float32(1 / STEPS)
+        x, width = np.asarray(noise, dtype=np.float64), 1 / STEPS
         for step in range(STEPS):
             half = x + width / 2 * self.velocity(x, step / STEPS)
             x = x + width * self.velocity(half, (step + 0.5) / STEPS)
-        found: NDArray[np.float32] = self.weights["mean"] + self.weights["deviation"] * x
-        return found
+        return (self.weights["mean"] + self.weights["deviation"] * x).astype(np.float32)
 
-    def velocity(self, x: NDArray[np.float32], time: float) -> NDArray[np.float32]:
+    def velocity(self, x: NDArray[np.float64], time: float) -> NDArray[np.float64]:
         """Return how fast points (B, Z) move at a time from 0 to 1 → (B, Z)."""
-        turns = np.pi * time * np.arange(1, TIMES + 1, dtype=np.float32)
+        turns = np.pi * time * np.arange(1, TIMES + 1, dtype=np.float64)
         size = np.log(np.square(x).mean(axis=-1, keepdims=True) / (time**2 + (1 - time) ** 2) + TINY)
-        waves = np.concatenate([np.sin(turns), np.cos(turns)]).astype(np.float32)
+        waves = np.concatenate([np.sin(turns), np.cos(turns)])
         told = np.concatenate([np.tile(waves, (len(x), 1)), 2 * size], axis=-1)  # (B, E)
         h = self._linear("into", x)
         for number in range(self.blocks):
@@ -66,12 +69,12 @@ class Flow:
             h = h + self._linear(f"blocks.{number}.down", _silu(wide))
         h = _normal(h)
         gains = self._linear("gains", _silu(self._linear("told", told)))
-        stretch = np.float32(gaussian(time)) + gains[:, 1:] + self._linear("stretch", h)
-        moved: NDArray[np.float32] = np.exp(gains[:, :1]) * self._linear("shift", h) + stretch * x
+        stretch = gaussian(time) + gains[:, 1:] + self._linear("stretch", h)
+        moved: NDArray[np.float64] = np.exp(gains[:, :1]) * self._linear("shift", h) + stretch * x
         return moved
 
-    def _linear(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+    def _linear(self, name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
         return found
 
 
@@ -80,15 +83,15 @@ def gaussian(time: Any) -> Any:  # a number or a tensor
     return (2 * time - 1) / (time**2 + (1 - time) ** 2)
 
 
-def _silu(h: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = h / (1 + np.exp(-h))
+def _silu(h: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = h / (1 + np.exp(-h))
     return found
 
 
-def _normal(h: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normal(h: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bring rows (B, H) to mean 0 and variance 1."""
     h = h - h.mean(axis=-1, keepdims=True)
-    found: NDArray[np.float32] = h / np.sqrt((h * h).mean(axis=-1, keepdims=True) + 1e-5)
+    found: NDArray[np.float64] = h / np.sqrt((h * h).mean(axis=-1, keepdims=True) + 1e-5)
     return found
 
 
