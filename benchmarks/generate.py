@@ -15,7 +15,7 @@ from benchmarks.child import apart, peak_mb
 from benchmarks.machine import Limits, measure, require_torch
 from benchmarks.report import Column, Row, shared, show, timed
 from benchmarks.sizes import SIZES
-from musicvae.config import TEMPERATURE
+from musicvae.config import MOST_ROUNDS, TEMPERATURE
 
 if TYPE_CHECKING:
     from musicvae.music import Score
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BUNDLED = "bundled"
 USUAL = "int8"
 """The precision that `musicvae generate` asks for; models without a graph for it compute in float32."""
+SETTLE = "As in `musicvae generate`, but not what the model says: a clip is decoded once, and once more for each round."
 COLUMNS = (
     Column("name", "clips drawn"),
     Column("best_ms", "best, ms"),
@@ -43,9 +44,9 @@ COLUMNS = (
 
 
 NOTE = (
-    "Temperature {temperature:g}, seed 1. Limits: the operations needed, at the rate of the fastest matrix product in "
-    "this precision; the weights of all steps, at the speed at which a buffer as large as a step's weights is read. "
-    "Shares are those of the best time."
+    "Temperature {temperature:g}, seed 1, settled {settle} times. Limits: the operations needed, at the rate of the "
+    "fastest matrix product in this precision; the weights of all steps, at the speed at which a buffer as large as a "
+    "step's weights is read. Shares are those of the best time."
 )
 
 
@@ -70,11 +71,13 @@ NOTE = (
     help="As in `musicvae generate`.",
 )
 @click.option("--temperature", type=float, default=TEMPERATURE, show_default=True)
+@click.option("--settle", type=click.IntRange(0, MOST_ROUNDS), default=0, show_default=True, help=SETTLE)
 def command(
     models: Sequence[str],
     numbers: Sequence[int],
     precisions: Sequence[str],
     temperature: float,
+    settle: int,
     threads: int | None,
     quick: bool,
     json_path: str | None,
@@ -88,7 +91,8 @@ def command(
             where = bundle(name, Path(folder), temperature, quick=quick)
             for precision in precisions:
                 opening = {"model": where, "precision": precision, "threads": threads or 0}
-                arguments = {"opening": opening, "numbers": numbers, "temperature": temperature, "quick": quick}
+                drawing = {"temperature": temperature, "settle": settle, "seed": 1}
+                arguments = {"opening": opening, "numbers": numbers, "drawing": drawing, "quick": quick}
                 asked = "" if precision == USUAL else f", {precision}"
                 for row in apart("generate:work", threads=threads, **arguments):
                     named = {"name": f"{name}, {row['clips']}{asked}", "first": f"{name}{asked}"}
@@ -100,7 +104,10 @@ def command(
         rows,
         [(rows, COLUMNS)],
         json_path=json_path,
-        notes=[NOTE.format(temperature=temperature), f"The first clip, which loads the graphs: {', '.join(first)}."],
+        notes=[
+            NOTE.format(temperature=temperature, settle=settle),
+            f"The first clip, which loads the graphs: {', '.join(first)}.",
+        ],
     )
 
 
@@ -114,20 +121,20 @@ def bundle(name: str, folder: Path, temperature: float, *, quick: bool) -> str |
     return str(where)
 
 
-def work(opening: dict[str, Any], numbers: Sequence[int], temperature: float, quick: bool) -> list[Row]:
-    """Load a model, by these arguments of `musicvae.load`, and draw clips; returns a row for each number of clips."""
+def work(opening: dict[str, Any], numbers: Sequence[int], drawing: dict[str, Any], quick: bool) -> list[Row]:
+    """Load a model and draw clips, by arguments of `load` and `sample`; returns a row for each number of clips."""
     import musicvae
 
     began = time.perf_counter()
     opened = musicvae.load(**opening)
-    opened.sample(1, temperature=temperature, seed=1)
+    opened.sample(1, **drawing)
     first = time.perf_counter() - began
     rows: list[Row] = []
     for number in numbers:
         drawn: list[Score] = []
 
         def draw(number: int = number, drawn: list[Score] = drawn) -> None:
-            drawn[:] = opened.sample(number, temperature=temperature, seed=1)
+            drawn[:] = opened.sample(number, **drawing)
 
         draw()
         timing = timed(draw, seconds=0.0 if quick else 2.0, least=1 if quick else 3)
@@ -141,15 +148,15 @@ def work(opening: dict[str, Any], numbers: Sequence[int], temperature: float, qu
                 "notes_per_clip": sum(map(len, drawn)) / number,
                 "precision": "int8" if getattr(opened.backend, "step_graph", "").endswith("int8") else "float32",
                 "peak_mb": peak_mb(),
-                **counted(opened, drawn),
+                **counted(opened, drawn, 1 + drawing["settle"]),
             }
         )
     rows[0]["first_ms"] = first * 1e3
     return rows
 
 
-def counted(model: Model, clips: Sequence[Score]) -> Row:
-    """Return what drawing these clips takes.
+def counted(model: Model, clips: Sequence[Score], times: int) -> Row:
+    """Return what it takes to decode these clips so many times; that settling also encodes them is not counted.
 
     `steps` is the length of the fullest bar, as all bars are drawn side by side, and `rows` how many there are in a
     step on average. Of operations there are all (`gflop_per_clip`), and those needed: in the steps, and before.
@@ -167,13 +174,13 @@ def counted(model: Model, clips: Sequence[Score]) -> Row:
     per_clip = float(slots.sum(axis=1).mean())
     begin, slot = (work(spec, config, needed=True).flops / 1e9 for work in (cost.begin, cost.slot))
     return {
-        "steps": steps,
+        "steps": times * steps,
         "rows": float(slots.sum() / steps),
-        "gflop_per_clip": cost.generate(spec, config, per_clip).flops / 1e9,
-        "gflop_needed": begin + per_clip * slot,
-        "gflop_begin": begin,
+        "gflop_per_clip": times * cost.generate(spec, config, per_clip).flops / 1e9,
+        "gflop_needed": times * (begin + per_clip * slot),
+        "gflop_begin": times * begin,
         "gflop_slot": slot,
-        "weights_before": cost.weights_before(spec, config),
+        "weights_before": times * cost.weights_before(spec, config),
     }
 
 
